@@ -1,0 +1,347 @@
+//! The content of `report.json`: everything a report shows, and nothing that differs between two
+//! runs over the same input (times and host facts go to `timings.json`).
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::finding::{Action, Severity};
+
+/// Identifies the version of this structure.
+pub const SCHEMA: &str = "https://lazaretto.dev/schemas/report-1.json";
+
+/// The whole report.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Version of the structure, an address.
+    pub schema: String,
+    /// Name of the tool.
+    pub tool: String,
+    /// Version of the tool.
+    pub tool_version: String,
+    /// What the gate decided, and why.
+    pub gate: Gate,
+    /// Number of records by verdict.
+    pub counts: Counts,
+    /// How the run was set up.
+    pub settings: SettingsReport,
+    /// What was read.
+    pub dataset: DatasetReport,
+    /// Each detector of the registry: what it did, or why it did nothing. Sorted by id.
+    pub detectors: Vec<DetectorReport>,
+    /// Findings, the most severe and most certain first.
+    pub findings: Vec<FindingReport>,
+    /// The most suspicious records, highest score first; bounded in number.
+    pub records: Vec<RecordReport>,
+    /// Distribution of the fused score over all scanned records.
+    pub scores: Histogram,
+    /// Entries of public taxonomies that the findings refer to.
+    pub taxonomy: Vec<TagReport>,
+    /// Version of the taxonomy table.
+    pub taxonomy_version: String,
+}
+
+/// The outcome of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateStatus {
+    /// The policy holds; exit code 0.
+    Passed,
+    /// The policy does not hold; exit code 1.
+    Failed,
+    /// Something is unscanned; exit code 3.
+    Incomplete,
+}
+
+/// What the gate decided.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    /// The outcome.
+    pub status: GateStatus,
+    /// Exit code of the command.
+    pub exit_code: u8,
+    /// Reasons in words, one per rule of the policy that spoke.
+    pub reasons: Vec<String>,
+    /// The outcome in one sentence ("no finding by detectors X at FDR q", never "clean").
+    pub summary: String,
+}
+
+/// Number of records by verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// All records of the input that could be counted.
+    pub records: u64,
+    /// Records in `clean/`.
+    pub pass: u64,
+    /// Records in `quarantine/`.
+    pub quarantine: u64,
+    /// Records in `unscanned/` (those of unreadable files cannot be counted).
+    pub unscanned: u64,
+    /// Input files.
+    pub files: u64,
+    /// Input files that could not be read, whole or in part.
+    pub unscanned_files: u64,
+}
+
+/// How the run was set up.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsReport {
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// BLAKE3 of the settings as run.
+    pub pipeline_hash: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// False-discovery rate of the row-level decision.
+    pub fdr: f64,
+    /// The policy, in words, one rule a line.
+    pub policy: Vec<String>,
+    /// How scores become p-values and how these are fused, in words.
+    pub method: String,
+}
+
+/// What was read.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetReport {
+    /// The last component of the path that was scanned.
+    pub name: String,
+    /// Input files in path order.
+    pub files: Vec<FileReport>,
+    /// Files that were passed over on purpose, with the reason.
+    pub skipped: Vec<SkippedReport>,
+    /// Columns in schema order.
+    pub columns: Vec<ColumnReport>,
+    /// Classes in index order; empty without labels.
+    pub classes: Vec<GroupReport>,
+    /// Sources, those with the most quarantined records first; bounded in number.
+    pub sources: Vec<GroupReport>,
+}
+
+/// One input file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileReport {
+    /// Path relative to the input root, `/` between components.
+    pub path: String,
+    /// `parquet`, `arrow`, `csv` or `jsonl`.
+    pub format: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the bytes.
+    pub blake3: String,
+    /// Number of records, `None` when the file could not be read.
+    pub records: Option<u64>,
+    /// Number of row groups or record batches.
+    pub row_groups: u32,
+    /// Records held back.
+    pub quarantined: u64,
+    /// Records that could not be judged.
+    pub unscanned: u64,
+    /// Why (a part of) the file is unscanned.
+    pub unscanned_reason: Option<String>,
+    /// Hive partition values from the path.
+    pub partitions: BTreeMap<String, String>,
+}
+
+/// A file that was passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SkippedReport {
+    /// Path relative to the input root.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One column.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnReport {
+    /// Its name.
+    pub name: String,
+    /// Its Arrow type, as text.
+    pub data_type: String,
+    /// Its role.
+    pub role: String,
+    /// Why it has that role.
+    pub reason: String,
+}
+
+/// Records of one class or source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupReport {
+    /// Name of the class or source.
+    pub name: String,
+    /// All its records.
+    pub records: u64,
+    /// Its records that were held back.
+    pub quarantined: u64,
+}
+
+/// What became of a detector in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DetectorStatus {
+    /// It ran.
+    Ran,
+    /// The dataset has nothing for it.
+    NotApplicable,
+    /// It looked and could not say anything.
+    Abstained,
+    /// The pipeline or a flag left it out.
+    Skipped,
+}
+
+/// One detector in this run.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorReport {
+    /// Its id.
+    pub id: String,
+    /// Its family.
+    pub family: String,
+    /// What it looks for, one line.
+    pub summary: String,
+    /// What became of it.
+    pub status: DetectorStatus,
+    /// Why it did not run, or what to know about its calibration.
+    pub note: Option<String>,
+    /// Its parameters as run.
+    pub parameters: Value,
+    /// Whether its scores take part in the row-level decision.
+    pub decides: bool,
+    /// Number of records that got a score.
+    pub scored: u64,
+    /// Number of its findings.
+    pub findings: u64,
+    /// Distribution of its scores.
+    pub scores: Option<Histogram>,
+}
+
+/// Counts over equally wide bins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Histogram {
+    /// Left edge of the first bin.
+    pub min: f64,
+    /// Right edge of the last bin.
+    pub max: f64,
+    /// Records per bin.
+    pub counts: Vec<u64>,
+    /// Of these, records held back.
+    pub quarantined: Vec<u64>,
+}
+
+/// One finding.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FindingReport {
+    /// `F001`, `F002`, … in the order of the report.
+    pub id: String,
+    /// The detector that made it.
+    pub detector: String,
+    /// What was found, a stable word.
+    pub kind: String,
+    /// How bad it would be.
+    pub severity: Severity,
+    /// What the policy did with its records.
+    pub action: Action,
+    /// One sentence; text from the data between backticks.
+    pub title: String,
+    /// See [`crate::Finding::p_value`].
+    pub p_value: f64,
+    /// Number of records.
+    pub n_records: u64,
+    /// The class the attack aims at.
+    pub target_class: Option<String>,
+    /// Its records by class, most first.
+    pub labels: Vec<GroupCount>,
+    /// Its records by source, most first; bounded in number.
+    pub sources: Vec<GroupCount>,
+    /// Its records by file, most first; bounded in number.
+    pub files: Vec<GroupCount>,
+    /// Earliest and latest time of its records, where there is a time column.
+    pub time_span: Option<(String, String)>,
+    /// Numbers behind the sentence.
+    pub evidence: BTreeMap<String, Value>,
+    /// Strings to highlight in the examples.
+    pub highlight: Vec<String>,
+    /// A few of its records.
+    pub examples: Vec<ExampleReport>,
+    /// Ids of taxonomy tags.
+    pub taxonomy: Vec<String>,
+}
+
+/// A name and how many records it has in a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupCount {
+    /// Name of the class, source or file.
+    pub name: String,
+    /// Number of records.
+    pub records: u64,
+}
+
+/// A record shown as an example.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExampleReport {
+    /// Its id.
+    pub record_id: String,
+    /// File it stands in.
+    pub file: String,
+    /// Row group (or batch) in the file.
+    pub row_group: u32,
+    /// Row in the row group.
+    pub row: u64,
+    /// Its class.
+    pub label: Option<String>,
+    /// Its source.
+    pub source: Option<String>,
+    /// Its values, shortened, in schema order.
+    pub values: Vec<(String, String)>,
+}
+
+/// One of the most suspicious records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordReport {
+    /// The record.
+    pub example: ExampleReport,
+    /// Hash of its values.
+    pub row_hash: String,
+    /// Fused score in `0..=1`.
+    pub score: f32,
+    /// Fused p-value.
+    pub p_value: f64,
+    /// q-value (Benjamini–Hochberg).
+    pub q_value: f64,
+    /// Its verdict.
+    pub verdict: String,
+    /// p-value by detector, most suspicious first.
+    pub detectors: Vec<(String, f64)>,
+    /// Ids of the findings it belongs to.
+    pub findings: Vec<String>,
+}
+
+/// An entry of a public taxonomy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TagReport {
+    /// Identifier.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Taxonomy.
+    pub taxonomy: String,
+    /// Address of its description.
+    pub url: String,
+}

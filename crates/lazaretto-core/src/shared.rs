@@ -1,0 +1,108 @@
+//! Intermediates that several detectors use and the engine computes once.
+//!
+//! This module holds the carriers; `lazaretto-features` computes them. [`Derived`] belongs to one
+//! batch, [`Shared`] to the whole run and is complete once the fit pass is over.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ndarray::Array2;
+
+use crate::detector::DataFacts;
+
+/// Words of one text field of a batch, normalised (NFKC, lower case) and hashed.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens {
+    /// `n_rows + 1` offsets into the other two.
+    pub offsets: Vec<u32>,
+    /// Hash of each normalised word, the same in all batches.
+    pub hashes: Vec<u64>,
+    /// Byte range of each word in its text.
+    pub spans: Vec<(u32, u32)>,
+}
+
+impl Tokens {
+    fn range(&self, row_idx: usize) -> Range<usize> {
+        self.offsets[row_idx] as usize..self.offsets[row_idx + 1] as usize
+    }
+
+    /// Hashes of the words of row `row_idx`.
+    #[must_use]
+    pub fn row(&self, row_idx: usize) -> &[u64] {
+        &self.hashes[self.range(row_idx)]
+    }
+
+    /// Byte ranges of the words of row `row_idx`.
+    #[must_use]
+    pub fn row_spans(&self, row_idx: usize) -> &[(u32, u32)] {
+        &self.spans[self.range(row_idx)]
+    }
+}
+
+/// The nearest reference records of each record of a batch, itself excluded.
+#[derive(Clone, Debug)]
+pub struct Neighbors {
+    /// `n_rows × k` indices into the reference set, nearest first.
+    pub indices: Array2<u32>,
+    /// `n_rows × k` Euclidean distances, ascending.
+    pub distances: Array2<f32>,
+}
+
+/// Shared intermediates of one batch. In the fit pass only `tokens` and `content_hashes` exist.
+#[derive(Clone, Debug, Default)]
+pub struct Derived {
+    /// Words of each text field, in the order of [`crate::Batch::texts`].
+    pub tokens: Vec<Tokens>,
+    /// First 16 bytes of the BLAKE3 hash over the content of each record: every column but the
+    /// id, label, source, time, url and recorded-hash columns.
+    pub content_hashes: Vec<u128>,
+    /// Dense features, `n_rows × dim`: the embedding, or the reduced text features, or the
+    /// robustly scaled numeric columns. A record without features is all NaN.
+    pub features: Option<Array2<f32>>,
+    /// Class probabilities, `n_rows × n_classes`: given, or out of fold, that is from a model
+    /// that did not see the record. A record without features is all NaN.
+    pub probabilities: Option<Array2<f32>>,
+    /// Nearest reference records of each record.
+    pub neighbors: Option<Neighbors>,
+}
+
+/// A bounded sample of the records, chosen by keyed hash, with their features.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    /// Dense features, `n_reference × dim`.
+    pub features: Array2<f32>,
+    /// Class index of each, [`crate::NO_LABEL`] where there is none.
+    pub labels: Vec<u32>,
+    /// Dataset-wide ordinal of each.
+    pub ordinals: Vec<u64>,
+    /// Keyed hash of each.
+    pub keys: Vec<u64>,
+}
+
+/// The out-of-fold text classifier, for detectors that ask what a text says without a phrase.
+pub trait TextClassifier: Send + Sync {
+    /// Number of classes.
+    fn n_classes(&self) -> usize;
+
+    /// The fold of the record with keyed hash `key`; its model did not see the record.
+    fn fold_of(&self, key: u64) -> usize;
+
+    /// Adds the logit of each class for a text with words `tokens` to `logits`.
+    fn logits(&self, fold: usize, tokens: &[u64], logits: &mut [f32]);
+
+    /// Adds what the words `tokens[span]`, and every n-gram that touches them, contribute to the
+    /// logits: `logits − contribution` is what the text says without them.
+    fn contribution(&self, fold: usize, tokens: &[u64], span: Range<usize>, logits: &mut [f32]);
+}
+
+/// What the run knows once the fit pass is over.
+pub struct Shared {
+    /// Facts about the dataset.
+    pub facts: Arc<DataFacts>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The reference set, when a detector declared it (or neighbours).
+    pub reference: Option<Reference>,
+    /// The text classifier, when a detector declared it and there is text with labels.
+    pub text_classifier: Option<Box<dyn TextClassifier>>,
+}
