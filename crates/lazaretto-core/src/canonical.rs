@@ -12,18 +12,21 @@
 //! | binary of any layout | 5 | byte length (u64) and bytes |
 //! | list of any layout | 6 | number of elements (u64) and elements |
 //! | struct, map entry | 7 | number of fields (u64) and fields |
+//! | time stamp with a zone | 8 | byte length (u64) and the instant in UTC as text (`2026-01-01T00:00:00Z`) |
 //! | anything else (dates, times, decimals, intervals) | 8 | byte length (u64) and the text arrow displays |
 //!
 //! Layout does not matter: a dictionary, a view and a plain string with the same text are the
 //! same value, so a hash survives a rewrite of the file by another tool.
 
 use arrow::array::cast::AsArray;
+use arrow::array::temporal_conversions::as_datetime;
 use arrow::array::types::{
-    ArrowDictionaryKeyType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowDictionaryKeyType, ArrowTimestampType, Float16Type, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, DictionaryArray, OffsetSizeTrait};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -96,10 +99,7 @@ fn push_bytes(buffer: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
 }
 
 /// Wraps `encode` so that null rows get tag 0.
-fn nullable<'a>(
-    array: &'a dyn Array,
-    encode: impl Fn(usize, &mut Vec<u8>) + 'a,
-) -> Encoder<'a> {
+fn nullable<'a>(array: &'a dyn Array, encode: impl Fn(usize, &mut Vec<u8>) + 'a) -> Encoder<'a> {
     match array.logical_nulls() {
         None => Box::new(encode),
         Some(nulls) => Box::new(move |row, buffer| {
@@ -275,8 +275,29 @@ fn encoder(array: &dyn Array) -> Result<Encoder<'_>, ArrowError> {
             DataType::UInt32 => dictionary::<UInt32Type>(array)?,
             _ => dictionary::<UInt64Type>(array)?,
         },
+        DataType::Timestamp(unit, Some(_)) => instant(array, *unit),
         _ => displayed(array)?,
     })
+}
+
+/// A time stamp with a zone is an instant, whatever the zone is called: arrow would look the name
+/// up in a table that it may not have, and fail.
+fn instant(array: &dyn Array, unit: TimeUnit) -> Encoder<'_> {
+    fn of<T: ArrowTimestampType>(array: &dyn Array) -> Encoder<'_> {
+        let values = array.as_primitive::<T>().values();
+        nullable(array, move |row, buffer| {
+            let ticks = values[row];
+            let text = as_datetime::<T>(ticks)
+                .map_or_else(|| ticks.to_string(), |time| format!("{time:?}Z"));
+            push_bytes(buffer, 8, text.as_bytes());
+        })
+    }
+    match unit {
+        TimeUnit::Second => of::<TimestampSecondType>(array),
+        TimeUnit::Millisecond => of::<TimestampMillisecondType>(array),
+        TimeUnit::Microsecond => of::<TimestampMicrosecondType>(array),
+        TimeUnit::Nanosecond => of::<TimestampNanosecondType>(array),
+    }
 }
 
 fn displayed(array: &dyn Array) -> Result<Encoder<'_>, ArrowError> {
@@ -304,6 +325,24 @@ mod tests {
 
     fn hash(columns: &[ArrayRef], row: usize) -> RowHash {
         RowHasher::new(columns).unwrap().hash(row)
+    }
+
+    #[test]
+    fn time_stamps_of_any_zone_hash_by_instant() {
+        let stamps = |zone: &str| -> ArrayRef {
+            let stamps = TimestampMicrosecondArray::from(vec![Some(7), Some(8), None]);
+            Arc::new(stamps.with_timezone(zone))
+        };
+        let utc = stamps("UTC");
+        for zone in ["+00:00", "Europe/Berlin", "no such zone"] {
+            for row in 0..3 {
+                assert_eq!(
+                    hash(&[stamps(zone)], row),
+                    hash(std::slice::from_ref(&utc), row)
+                );
+            }
+        }
+        assert_ne!(hash(std::slice::from_ref(&utc), 0), hash(&[utc], 1));
     }
 
     #[test]

@@ -1,1 +1,37 @@
+//! From a pipeline and a dataset to verdicts.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`pipeline`] | the pipeline file as written, all its problems at once, the built-in pipelines |
+//! | [`settings`] | the checked settings as run |
+//! | [`survey`] | facts about the dataset: classes, sources, dimensions |
+//! | [`plan`] | which detectors run, which columns are read |
+//! | `assemble` | Arrow batches as detectors see them |
+//! | [`scan`] | the two passes and everything after them, in order |
+//! | `spill` | per-record scores on disk between the passes |
+//! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
+//! | [`policy`] | verdicts and the gate |
+//! | `summary` | the report's content |
+//!
+//! What is absent on purpose: no printing, no argument parsing, no file formats.
 
+mod assemble;
+pub mod calibrate;
+pub mod error;
+pub mod fuse;
+pub mod pipeline;
+pub mod plan;
+pub mod policy;
+pub mod progress;
+pub mod scan;
+pub mod settings;
+mod spill;
+mod summary;
+pub mod survey;
+
+pub use error::EngineError;
+pub use pipeline::PipelineFile;
+pub use plan::{Plan, Planned};
+pub use progress::{Progress, Silent};
+pub use scan::{Inspection, Outcome, ScanRequest, inspect, scan};
+pub use settings::Settings;

@@ -1,1 +1,40 @@
+//! Input and output of a scan: finding and reading datasets, telling what their columns are for,
+//! and writing the run folder so that it is complete or absent.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`discover`] | which files make up the dataset |
+//! | [`dataset`] | opening them, one schema over all, batches by unit |
+//! | `decode` | the format readers behind one trait; the place for process isolation |
+//! | [`roles`] | what each column is for |
+//! | [`run_folder`], [`manifest`] | staging, committing, digests |
+//! | [`split`] | `clean/`, `quarantine/` and `unscanned/` |
+//! | [`scores`] | `scores/*.parquet` |
+//! | [`conservation`] | proof from the written files that nothing was lost |
+//!
+//! What is absent on purpose: no detector, no decision about a record, no printing.
 
+pub mod conservation;
+pub mod dataset;
+mod decode;
+pub mod discover;
+pub mod error;
+pub mod findings;
+pub mod manifest;
+mod parquet_sink;
+pub mod roles;
+pub mod run_folder;
+mod schema;
+pub mod scores;
+pub mod split;
+
+pub use conservation::{Conservation, check_conservation};
+pub use dataset::{Dataset, OpenFile, OpenOptions, Unit};
+pub use discover::{Compression, Discovery, Format, InputFile, discover};
+pub use error::IoError;
+pub use findings::FindingsWriter;
+pub use manifest::{FileDigest, Manifest};
+pub use roles::{GivenRoles, RolePlan, assign_roles};
+pub use run_folder::RunFolder;
+pub use scores::{RecordId, ScoreRow, ScoresWriter};
+pub use split::{Decisions, RecordNote, SplitCounts, split_file, write_unscanned_reasons};

@@ -1,1 +1,29 @@
-fn main(){}
+//! The `lazaretto` command: arguments → settings → engine. It alone prints.
+
+mod arguments;
+mod catalogue;
+mod exit;
+mod init;
+mod inspect;
+mod output;
+mod progress;
+mod scan;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let verbosity = arguments.verbosity();
+    let result = match arguments.command {
+        Command::Scan(options) => scan::run(&options, verbosity),
+        Command::Inspect(options) => inspect::run(&options, verbosity),
+        Command::Detectors(options) => catalogue::run(&options),
+        Command::Init(options) => init::run(&options, verbosity),
+        Command::Schema(options) => catalogue::schema(&options),
+    };
+    result.unwrap_or_else(|error| exit::report(&error))
+}

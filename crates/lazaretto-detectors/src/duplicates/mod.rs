@@ -1,0 +1,5 @@
+//! Detectors of repeated content.
+
+pub mod exact;
+mod flood;
+pub mod near;

@@ -1,0 +1,3 @@
+//! Detectors that look at where records lie in feature space.
+
+pub mod knn_distance;

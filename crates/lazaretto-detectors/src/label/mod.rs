@@ -1,0 +1,4 @@
+//! Detectors of labels that the content contradicts.
+
+mod confident_joint;
+pub mod confident_learning;

@@ -1,0 +1,186 @@
+//! A bounded sample of rows of numbers, chosen by keyed hash, as mergeable state.
+
+use lazaretto_core::Batch;
+use ndarray::{Array2, ArrayView1, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+/// The largest magnitude kept; infinite values become this, so that arithmetic stays finite.
+pub(crate) const LARGEST: f32 = 1e37;
+
+/// Rows of numbers of a batch, from either of its two layouts.
+#[derive(Clone, Copy)]
+pub(crate) enum Rows<'a> {
+    /// Numeric columns, column-major.
+    Numeric(ArrayView2<'a, f64>),
+    /// Vectors, row-major.
+    Embedding(ArrayView2<'a, f32>),
+}
+
+/// A finite number stays (within [`LARGEST`]), infinite ones become it, NaN stays NaN.
+fn tame(value: f32) -> f32 {
+    // `clamp` keeps NaN.
+    value.clamp(-LARGEST, LARGEST)
+}
+
+impl Rows<'_> {
+    /// Number of values per row.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Self::Numeric(values) => values.ncols(),
+            Self::Embedding(values) => values.ncols(),
+        }
+    }
+
+    /// The values of row `row_idx`, appended to `values`.
+    fn append(&self, row_idx: usize, values: &mut Vec<f32>) {
+        match self {
+            Self::Numeric(rows) => values.extend(rows.row(row_idx).iter().map(|&v| tame(v as f32))),
+            Self::Embedding(rows) => values.extend(rows.row(row_idx).iter().map(|&v| tame(v))),
+        }
+    }
+
+    /// Whether row `row_idx` has a value at all.
+    fn has_value(&self, row_idx: usize) -> bool {
+        match self {
+            Self::Numeric(rows) => rows.row(row_idx).iter().any(|v| !v.is_nan()),
+            Self::Embedding(rows) => rows.row(row_idx).iter().any(|v| !v.is_nan()),
+        }
+    }
+
+    /// `n_rows` rows from `first` on, row by row.
+    pub(crate) fn block(&self, first: usize, n_rows: usize) -> Vec<f32> {
+        let width = self.width();
+        let mut block = vec![0.0; n_rows * width];
+        match self {
+            Self::Numeric(rows) => {
+                for (column_idx, column) in rows.columns().into_iter().enumerate() {
+                    copy_column(column, first, column_idx, width, &mut block);
+                }
+            }
+            Self::Embedding(rows) => {
+                for (row_idx, target) in block.chunks_exact_mut(width.max(1)).enumerate() {
+                    for (target, &value) in target.iter_mut().zip(rows.row(first + row_idx)) {
+                        *target = tame(value);
+                    }
+                }
+            }
+        }
+        block
+    }
+}
+
+fn copy_column(
+    column: ArrayView1<'_, f64>,
+    first: usize,
+    column_idx: usize,
+    width: usize,
+    block: &mut [f32],
+) {
+    let targets = block.iter_mut().skip(column_idx).step_by(width);
+    for (target, &value) in targets.zip(column.iter().skip(first)) {
+        *target = tame(value as f32);
+    }
+}
+
+/// The rows with the smallest keyed hashes, at most a fixed number of them: a uniform sample that
+/// is the same however the rows are partitioned. Rows without any value are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RowSample {
+    capacity: usize,
+    width: usize,
+    /// Key and ordinal of each row; unsorted.
+    keys: Vec<(u64, u64)>,
+    /// Values of each row, in the order of `keys`.
+    values: Vec<f32>,
+    /// No row with a larger key can enter any more.
+    bound: Option<(u64, u64)>,
+}
+
+impl RowSample {
+    /// An empty sample of at most `capacity` rows.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            width: 0,
+            keys: Vec::new(),
+            values: Vec::new(),
+            bound: None,
+        }
+    }
+
+    /// Adds the rows of a batch. All batches must have the same width; others are left out.
+    pub(crate) fn insert(&mut self, batch: &Batch<'_>, rows: Rows<'_>) {
+        if self.keys.is_empty() {
+            self.width = rows.width();
+        }
+        if rows.width() != self.width || self.width == 0 {
+            return;
+        }
+        for (row_idx, &key) in batch.keys.iter().enumerate() {
+            let key = (key, batch.ordinal(row_idx));
+            if self.bound.is_some_and(|bound| key > bound) || !rows.has_value(row_idx) {
+                continue;
+            }
+            self.keys.push(key);
+            rows.append(row_idx, &mut self.values);
+            // Room for as many again makes the cost of trimming constant per row.
+            if self.keys.len() >= self.capacity * 2 {
+                self.trim();
+            }
+        }
+    }
+
+    /// Adds another sample of the same dataset.
+    pub(crate) fn merge(&mut self, later: Self) {
+        if self.keys.is_empty() {
+            *self = Self {
+                capacity: self.capacity,
+                ..later
+            };
+        } else if later.width == self.width {
+            self.keys.extend(later.keys);
+            self.values.extend(later.values);
+        }
+        self.trim();
+    }
+
+    /// Keeps the rows with the smallest keys.
+    fn trim(&mut self) {
+        if self.values.len() != self.keys.len() * self.width {
+            // Only a damaged state from elsewhere can look like this: better no sample, and a
+            // detector that abstains, than a panic.
+            self.keys.clear();
+            self.values.clear();
+        }
+        let order = self.order();
+        if self.keys.len() > self.capacity {
+            self.bound = order.last().map(|&idx| self.keys[idx]);
+        }
+        let keys = order.iter().map(|&idx| self.keys[idx]).collect();
+        let mut values = Vec::with_capacity(order.len() * self.width);
+        for &idx in &order {
+            values.extend_from_slice(self.row(idx));
+        }
+        self.keys = keys;
+        self.values = values;
+    }
+
+    fn row(&self, idx: usize) -> &[f32] {
+        &self.values[idx * self.width..(idx + 1) * self.width]
+    }
+
+    /// Positions of the kept rows, in the order of their keys.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.keys.len()).collect();
+        order.sort_unstable_by_key(|&idx| self.keys[idx]);
+        order.truncate(self.capacity);
+        order
+    }
+
+    /// The sample as `n_rows × width`, in the order of the keys.
+    pub(crate) fn into_matrix(mut self) -> Array2<f32> {
+        self.trim();
+        let shape = (self.keys.len(), self.width);
+        Array2::from_shape_vec(shape, self.values).unwrap_or_else(|_| Array2::zeros((0, 0)))
+    }
+}

@@ -1,0 +1,90 @@
+//! Everything that ends a scan.
+
+use lazaretto_io::IoError;
+use thiserror::Error;
+
+use crate::pipeline::Problem;
+
+/// Why a scan could not be carried out. A file that cannot be read does not end a scan.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// Several columns were asked for that do not exist or do not fit.
+    #[error("assign roles to columns: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Roles(Vec<IoError>),
+    /// The pipeline or the flags cannot be used.
+    #[error("use pipeline {origin}: {} problem(s)", .problems.len())]
+    Pipeline {
+        /// The file or the built-in pipeline.
+        origin: String,
+        /// All problems.
+        problems: Vec<Problem>,
+    },
+    /// Nothing to look with.
+    #[error("scan the dataset: no detector applies")]
+    NoDetector {
+        /// Each candidate with the reason why it does not apply.
+        reasons: Vec<(String, String)>,
+    },
+    /// A column that was given a role has no value at all.
+    #[error("use column `{column}` as `{role}`: all of its values are null")]
+    AllNull {
+        /// The column.
+        column: String,
+        /// The role it was given.
+        role: String,
+    },
+    /// A label column that is not a set of classes.
+    #[error("use column `{column}` as `label`: it has more than {limit} distinct values")]
+    TooManyClasses {
+        /// The column.
+        column: String,
+        /// Largest supported number of classes.
+        limit: usize,
+    },
+    /// The thread pool could not be made.
+    #[error("start {threads} threads")]
+    Threads {
+        /// The number asked for.
+        threads: usize,
+        /// The pool's error.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+impl EngineError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io(error) => error.hint(),
+            Self::Roles(errors) => {
+                let hints: Vec<_> = errors.iter().filter_map(IoError::hint).collect();
+                (!hints.is_empty()).then(|| hints.join("; "))
+            }
+            Self::Pipeline { .. } => Some(
+                "`lazaretto detectors` lists detectors and their parameters; `lazaretto init` writes a commented pipeline".to_owned(),
+            ),
+            Self::NoDetector { .. } => Some(
+                "give the columns their roles (--label, --text, --embedding, …); `lazaretto inspect` shows what each detector needs".to_owned(),
+            ),
+            Self::AllNull { role, .. } => {
+                Some(format!("give another column with `--{role}`, or drop the flag"))
+            }
+            Self::TooManyClasses { .. } => Some(
+                "give the class column with `--label`, or a role in the pipeline file: [roles.other] with `COLUMN = \"numeric\"`".to_owned(),
+            ),
+            Self::Threads { .. } => Some("give a smaller number with `--threads`".to_owned()),
+        }
+    }
+
+    /// Whether the user stopped the run.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Io(IoError::Interrupted))
+    }
+}

@@ -1,0 +1,171 @@
+//! Which detectors run, and what they need.
+
+use std::collections::BTreeSet;
+
+use lazaretto_core::report::DetectorStatus;
+use lazaretto_core::{DataFacts, DynDetector, Intermediate, Role};
+use lazaretto_detectors::REGISTRY;
+use serde_json::Value;
+
+use crate::assemble::Wanted;
+use crate::error::EngineError;
+use crate::pipeline::Problem;
+use crate::settings::Settings;
+
+/// A detector that runs.
+pub struct Planned {
+    /// The detector.
+    pub detector: Box<dyn DynDetector>,
+    /// Its parameters, defaults included.
+    pub parameters: Value,
+}
+
+/// A detector that does not run, and why.
+#[derive(Clone, Debug)]
+pub struct PassedOver {
+    /// Its id.
+    pub id: &'static str,
+    /// Left out by the user, or not applicable.
+    pub status: DetectorStatus,
+    /// The reason.
+    pub reason: String,
+}
+
+/// Which detectors run on a dataset.
+pub struct Plan {
+    /// Those that run, sorted by id.
+    pub detectors: Vec<Planned>,
+    /// Those that do not.
+    pub passed_over: Vec<PassedOver>,
+    /// Shared intermediates that are needed.
+    pub intermediates: BTreeSet<Intermediate>,
+}
+
+impl Plan {
+    /// Plans a scan of a dataset with `facts`.
+    ///
+    /// # Errors
+    /// When a detector's parameters cannot be used or no detector applies.
+    pub fn new(facts: &DataFacts, settings: &Settings) -> Result<Self, EngineError> {
+        let mut plan = Self {
+            detectors: Vec::new(),
+            passed_over: Vec::new(),
+            intermediates: BTreeSet::new(),
+        };
+        for registration in REGISTRY {
+            let id = registration.spec.id;
+            let given = settings.parameters.get(id).cloned().unwrap_or(Value::Null);
+            let detector = registration.build(&given).map_err(|problems| {
+                let key = |field: &str| format!("parameters.{id}.{field}");
+                EngineError::Pipeline {
+                    origin: settings.pipeline.clone(),
+                    problems: problems
+                        .into_iter()
+                        .map(|problem| Problem::new(key(&problem.field), problem.to_string()))
+                        .collect(),
+                }
+            })?;
+            let outcome = match selected(id, settings) {
+                Err(reason) => Err((DetectorStatus::Skipped, reason)),
+                Ok(()) => detector
+                    .applies(facts)
+                    .map_err(|not| (DetectorStatus::NotApplicable, not.reason)),
+            };
+            match outcome {
+                Ok(()) => plan.detectors.push(Planned {
+                    parameters: with_defaults(registration.defaults(), given),
+                    detector,
+                }),
+                Err((status, reason)) => plan.passed_over.push(PassedOver { id, status, reason }),
+            }
+        }
+        if plan.detectors.is_empty() {
+            let reasons = plan.passed_over.into_iter();
+            return Err(EngineError::NoDetector {
+                reasons: reasons.map(|over| (over.id.to_owned(), over.reason)).collect(),
+            });
+        }
+        for planned in &plan.detectors {
+            plan.intermediates.extend(planned.detector.spec().intermediates);
+        }
+        if plan.intermediates.contains(&Intermediate::Neighbors) {
+            plan.intermediates
+                .extend([Intermediate::Features, Intermediate::Reference]);
+        }
+        Ok(plan)
+    }
+
+    /// What the fit pass reads.
+    pub(crate) fn fit_wanted(&self, facts: &DataFacts) -> Wanted {
+        let mut roles: BTreeSet<Role> = self
+            .detectors
+            .iter()
+            .flat_map(|planned| planned.detector.spec().fit_roles)
+            .copied()
+            .collect();
+        roles.extend(lazaretto_features::fit_roles(&self.intermediates, facts));
+        self.wanted(&roles, |spec| !spec.fit_roles.is_empty(), facts)
+    }
+
+    /// What the score pass reads.
+    pub(crate) fn score_wanted(&self, facts: &DataFacts) -> Wanted {
+        let mut roles: BTreeSet<Role> = self
+            .detectors
+            .iter()
+            .flat_map(|planned| planned.detector.spec().score_roles)
+            .copied()
+            .collect();
+        roles.extend(lazaretto_features::fit_roles(&self.intermediates, facts));
+        roles.extend([Role::Label, Role::Source]);
+        self.wanted(&roles, |_| true, facts)
+    }
+
+    fn wanted(
+        &self,
+        roles: &BTreeSet<Role>,
+        in_pass: impl Fn(&lazaretto_core::DetectorSpec) -> bool,
+        facts: &DataFacts,
+    ) -> Wanted {
+        let mut intermediates: BTreeSet<Intermediate> = self
+            .detectors
+            .iter()
+            .map(|planned| planned.detector.spec())
+            .filter(|spec| in_pass(spec))
+            .flat_map(|spec| spec.intermediates)
+            .copied()
+            .collect();
+        // Text features and classifiers are made from words.
+        let from_words = [
+            Intermediate::Features,
+            Intermediate::Neighbors,
+            Intermediate::Probabilities,
+            Intermediate::Reference,
+            Intermediate::TextClassifier,
+        ];
+        if facts.has_text()
+            && from_words
+                .iter()
+                .any(|intermediate| self.intermediates.contains(intermediate))
+        {
+            intermediates.insert(Intermediate::Tokens);
+        }
+        Wanted::new(roles, &intermediates)
+    }
+}
+
+fn selected(id: &str, settings: &Settings) -> Result<(), String> {
+    if settings.skip.iter().any(|skipped| skipped == id) {
+        Err("left out by `skip`".to_owned())
+    } else if !settings.only.is_empty() && !settings.only.iter().any(|only| only == id) {
+        Err("not among `only`".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+fn with_defaults(mut defaults: Value, given: Value) -> Value {
+    if let (Value::Object(defaults), Value::Object(given)) = (&mut defaults, given) {
+        defaults.extend(given);
+    }
+    defaults
+}

@@ -1,0 +1,160 @@
+//! The checked settings of a run.
+
+use std::collections::BTreeMap;
+
+use lazaretto_core::Role;
+use lazaretto_features::FeatureSettings;
+use lazaretto_io::GivenRoles;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::pipeline::{PipelineFile, Problem, parse_bytes, structure_problems};
+use crate::policy::{DEFAULT_RULES, Rule};
+
+/// Memory to stay within when none is given.
+const DEFAULT_MEMORY: u64 = 4 << 30;
+
+/// What a run uses, checked and with defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the pipeline, or its file.
+    pub pipeline: String,
+    /// False-discovery rate of the row-level decision.
+    pub fdr: f64,
+    /// Seed of all sampling.
+    pub seed: u64,
+    /// Memory to stay within, in bytes.
+    pub memory: u64,
+    /// Number of threads, at least 1.
+    pub threads: usize,
+    /// Columns with a given role.
+    pub roles: GivenRoles,
+    /// Only these detectors; empty means all.
+    pub only: Vec<String>,
+    /// None of these detectors.
+    pub skip: Vec<String>,
+    /// Parameters by detector.
+    pub parameters: BTreeMap<String, Value>,
+    /// Sizes of the shared features.
+    pub features: FeatureSettings,
+    /// Rules under which the gate fails.
+    pub rules: Vec<Rule>,
+    /// Largest corrected p-value of a finding that holds records back.
+    pub finding_p: f64,
+    /// Whether single records are held back.
+    pub hold_rows: bool,
+}
+
+impl Settings {
+    /// Checks a pipeline into which the flags have been written.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn new(pipeline: &str, file: PipelineFile) -> Result<Self, Vec<Problem>> {
+        let problems = structure_problems(&file);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let rules = match &file.policy.fail_on {
+            Some(rules) => rules.iter().filter_map(|rule| rule.parse().ok()).collect(),
+            None => DEFAULT_RULES
+                .iter()
+                .filter_map(|rule| rule.parse().ok())
+                .collect(),
+        };
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self {
+            pipeline: pipeline.to_owned(),
+            fdr: file.fdr.unwrap_or(0.05),
+            seed: file.seed.unwrap_or(0),
+            memory: file
+                .memory
+                .as_deref()
+                .and_then(|memory| parse_bytes(memory).ok())
+                .unwrap_or(DEFAULT_MEMORY),
+            threads: match file.threads {
+                None | Some(0) => cores(),
+                Some(threads) => threads,
+            },
+            roles: given_roles(&file),
+            only: file.detectors.only,
+            skip: file.detectors.skip,
+            parameters: file.parameters,
+            features: file.features,
+            rules,
+            finding_p: file.policy.finding_p.unwrap_or(0.01),
+            hold_rows: file.policy.hold_rows.unwrap_or(true),
+        })
+    }
+
+    /// BLAKE3, in hexadecimal, of everything that can change a verdict. Threads and memory are
+    /// left out: memory enters through the sizes the report shows, threads change nothing.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        #[derive(Serialize)]
+        struct Hashed<'a> {
+            tool: &'a str,
+            fdr: f64,
+            seed: u64,
+            roles: Vec<(&'a str, String)>,
+            only: &'a [String],
+            skip: &'a [String],
+            parameters: &'a BTreeMap<String, Value>,
+            features: &'a FeatureSettings,
+            rules: Vec<String>,
+            finding_p: f64,
+            hold_rows: bool,
+        }
+        let hashed = Hashed {
+            tool: env!("CARGO_PKG_VERSION"),
+            fdr: self.fdr,
+            seed: self.seed,
+            roles: self.given().map(|(column, role)| (role.name(), column)).collect(),
+            only: &self.only,
+            skip: &self.skip,
+            parameters: &self.parameters,
+            features: &self.features,
+            rules: self.rules.iter().map(ToString::to_string).collect(),
+            finding_p: self.finding_p,
+            hold_rows: self.hold_rows,
+        };
+        let bytes = serde_json::to_vec(&hashed).unwrap_or_default();
+        blake3::hash(&bytes).to_hex().to_string()
+    }
+
+    /// Columns that were given a role, with it.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (String, Role)> + '_ {
+        let roles = &self.roles;
+        let single = [
+            (&roles.id, Role::Id),
+            (&roles.label, Role::Label),
+            (&roles.prompt, Role::Prompt),
+            (&roles.response, Role::Response),
+            (&roles.embedding, Role::Embedding),
+            (&roles.probabilities, Role::Probabilities),
+            (&roles.source, Role::Source),
+            (&roles.time, Role::Time),
+        ];
+        single
+            .into_iter()
+            .filter_map(|(column, role)| column.clone().map(|column| (column, role)))
+            .chain(roles.text.iter().map(|column| (column.clone(), Role::Text)))
+            .chain(roles.other.iter().cloned())
+    }
+}
+
+fn given_roles(file: &PipelineFile) -> GivenRoles {
+    let roles = file.roles.clone();
+    GivenRoles {
+        id: roles.id,
+        label: roles.label,
+        embedding: roles.embedding,
+        probabilities: roles.probabilities,
+        source: roles.source,
+        time: roles.time,
+        text: roles.text,
+        prompt: roles.prompt,
+        response: roles.response,
+        other: roles.other.into_iter().collect(),
+    }
+}

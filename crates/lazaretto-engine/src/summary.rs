@@ -1,0 +1,692 @@
+//! What the report says: gathered while records are judged, finished once they all are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use lazaretto_core::report::{
+    ColumnReport, DatasetReport, DetectorReport, DetectorStatus, ExampleReport, FileReport,
+    FindingReport, GroupCount, GroupReport, Histogram, RecordReport, Report, SCHEMA,
+    SettingsReport, SkippedReport, TagReport,
+};
+use lazaretto_core::{Finding, NO_LABEL, Role, ScoreKind, Verdict, taxonomy};
+use lazaretto_detectors::REGISTRY;
+
+use crate::assemble::Assembler;
+use crate::calibrate::Null;
+use crate::error::EngineError;
+use crate::plan::Planned;
+use crate::policy;
+use crate::scan::{Calibrated, Judged, Modelled, Scan, finding_id, hex};
+use crate::spill::{NO_TIME, Row, Spill};
+
+/// Most suspicious records shown.
+const MAX_RECORDS: usize = 100;
+/// Findings shown; the rest are in `findings.parquet`.
+const MAX_FINDINGS: usize = 500;
+/// Findings with examples; the rest are too many to read.
+const MAX_WITH_EXAMPLES: usize = 100;
+/// Examples per finding.
+const MAX_EXAMPLES: usize = 5;
+/// Sources and files listed.
+const MAX_GROUPS: usize = 50;
+/// Bins of a histogram.
+const BINS: usize = 40;
+/// Characters shown of a value.
+const MAX_CHARS: usize = 600;
+
+/// How scores become verdicts, in words.
+const METHOD: &str = "Each statistical score becomes a p-value by a null fitted to the bulk of the detector's own scores \
+(generalised Pareto tail, censored maximum likelihood). The p-values of a record are fused by the Cauchy combination (Liu & Xie 2020), \
+which holds under dependence; fused p-values are re-calibrated against the dataset's own extremes and held to the false-discovery rate \
+by Benjamini–Hochberg. Group findings carry p-values corrected for everything the detector tried.";
+
+/// A judged record.
+pub(crate) struct Record<'r> {
+    pub(crate) ordinal: u64,
+    pub(crate) row: &'r Row,
+    pub(crate) calibrated: &'r [Calibrated],
+    pub(crate) score: f32,
+    pub(crate) p_value: f64,
+    pub(crate) q_value: f64,
+    pub(crate) verdict: Verdict,
+    pub(crate) by_rows: bool,
+    pub(crate) findings: &'r [usize],
+}
+
+/// A candidate for the list of most suspicious records.
+struct Top {
+    ordinal: u64,
+    hash: String,
+    score: f32,
+    p_value: f64,
+    q_value: f64,
+    verdict: Verdict,
+    detectors: Vec<(String, f64)>,
+    findings: Vec<usize>,
+}
+
+/// Counts of one finding's records.
+#[derive(Default)]
+struct FindingCounts {
+    labels: BTreeMap<u32, u64>,
+    sources: BTreeMap<u32, u64>,
+    times: Option<(i64, i64)>,
+}
+
+/// What is gathered while records are judged.
+pub(crate) struct Collected {
+    /// In report order.
+    pub(crate) findings: Vec<Finding>,
+    fused: Histogram,
+    detectors: Vec<Histogram>,
+    scored: Vec<u64>,
+    classes: Vec<GroupReport>,
+    sources: Vec<GroupReport>,
+    top: Vec<Top>,
+    counts: Vec<FindingCounts>,
+    held_by_rows: u64,
+}
+
+fn histogram(min: f64, max: f64) -> Histogram {
+    Histogram {
+        min,
+        max: if max > min { max } else { min + 1.0 },
+        counts: vec![0; BINS],
+        quarantined: vec![0; BINS],
+    }
+}
+
+fn count_in(histogram: &mut Histogram, score: f32, held: bool) {
+    let width = (histogram.max - histogram.min) / BINS as f64;
+    let position = (f64::from(score) - histogram.min) / width;
+    #[expect(clippy::cast_sign_loss, reason = "clamped to the bins")]
+    let bin = position.clamp(0.0, (BINS - 1) as f64) as usize;
+    histogram.counts[bin] += 1;
+    histogram.quarantined[bin] += u64::from(held);
+}
+
+impl Collected {
+    pub(crate) fn new(assembler: &Assembler, calibrated: &[Calibrated]) -> Self {
+        let facts = &assembler.facts;
+        let group = |name: &String| GroupReport {
+            name: name.clone(),
+            records: 0,
+            quarantined: 0,
+        };
+        let range = |detector: &Calibrated| {
+            let (min, max) = detector.null.as_ref().and_then(Null::range).unwrap_or((0.0, 1.0));
+            histogram(min, max)
+        };
+        Self {
+            findings: Vec::new(),
+            fused: histogram(0.0, 1.0),
+            detectors: calibrated.iter().map(range).collect(),
+            scored: vec![0; calibrated.len()],
+            classes: facts.classes.iter().map(group).collect(),
+            sources: facts.sources.iter().map(group).collect(),
+            top: Vec::new(),
+            counts: Vec::new(),
+            held_by_rows: 0,
+        }
+    }
+
+    pub(crate) fn add_record(&mut self, record: &Record<'_>) {
+        let held = record.verdict == Verdict::Quarantine;
+        self.held_by_rows += u64::from(record.by_rows);
+        count_in(&mut self.fused, record.score, held);
+        for ((histogram, scored), &score) in self
+            .detectors
+            .iter_mut()
+            .zip(&mut self.scored)
+            .zip(&record.row.scores)
+        {
+            if score.is_finite() {
+                *scored += 1;
+                count_in(histogram, score, held);
+            }
+        }
+        for (groups, idx) in [
+            (&mut self.classes, record.row.label),
+            (&mut self.sources, record.row.source),
+        ] {
+            if let Some(group) = groups.get_mut(idx as usize) {
+                group.records += 1;
+                group.quarantined += u64::from(held);
+            }
+        }
+        self.consider(record);
+    }
+
+    /// Keeps the records with the highest scores, first come first on ties.
+    fn consider(&mut self, record: &Record<'_>) {
+        let least = self.top.last().map_or(f32::NEG_INFINITY, |top| top.score);
+        if self.top.len() == MAX_RECORDS && record.score <= least {
+            return;
+        }
+        let mut detectors: Vec<(String, f64)> = record
+            .calibrated
+            .iter()
+            .zip(&record.row.scores)
+            .filter_map(|(detector, &score)| {
+                Some((detector.id.to_owned(), detector.p_value(score)?))
+            })
+            .collect();
+        detectors.sort_by(|left, right| left.1.total_cmp(&right.1));
+        let position = self.top.partition_point(|top| top.score >= record.score);
+        self.top.insert(position, Top {
+            ordinal: record.ordinal,
+            hash: record.row.hash.to_string(),
+            score: record.score,
+            p_value: record.p_value,
+            q_value: record.q_value,
+            verdict: record.verdict,
+            detectors,
+            findings: record.findings.to_vec(),
+        });
+        self.top.truncate(MAX_RECORDS);
+    }
+
+    /// Counts labels, sources and times of a finding's records; findings come in report order.
+    pub(crate) fn add_finding(&mut self, finding: &Finding, spill: &mut Spill) -> io::Result<()> {
+        let mut counts = FindingCounts::default();
+        if self.counts.len() < MAX_FINDINGS {
+            for &ordinal in &finding.records {
+                let Some(row) = spill.range(ordinal, 1)?.pop() else { continue };
+                *counts.labels.entry(row.label).or_default() += 1;
+                *counts.sources.entry(row.source).or_default() += 1;
+                if row.time != NO_TIME {
+                    let (first, last) = counts.times.unwrap_or((row.time, row.time));
+                    counts.times = Some((first.min(row.time), last.max(row.time)));
+                }
+            }
+        }
+        self.counts.push(counts);
+        Ok(())
+    }
+}
+
+/// A time column as microseconds since 1970, [`NO_TIME`] where null or not a time.
+pub(crate) fn microseconds(array: &ArrayRef) -> Vec<i64> {
+    let to = DataType::Timestamp(TimeUnit::Microsecond, None);
+    match cast(array, &to) {
+        Ok(times) => times
+            .as_primitive::<TimestampMicrosecondType>()
+            .iter()
+            .map(|time| time.unwrap_or(NO_TIME))
+            .collect(),
+        Err(_) => vec![NO_TIME; array.len()],
+    }
+}
+
+fn time_text(microseconds: i64) -> String {
+    let array = TimestampMicrosecondArray::from(vec![microseconds]);
+    let options = FormatOptions::new().with_display_error(true);
+    ArrayFormatter::try_new(&array, &options)
+        .map(|formatter| formatter.value(0).to_string())
+        .unwrap_or_default()
+}
+
+/// What the report is made from.
+pub(crate) struct Inputs<'i, 'a> {
+    pub(crate) name: String,
+    pub(crate) skipped: Vec<SkippedReport>,
+    pub(crate) models: &'i [Modelled<'a>],
+    pub(crate) calibrated: &'i [Calibrated],
+    pub(crate) abstained: &'i [(&'a Planned, String)],
+    pub(crate) features: Vec<String>,
+    pub(crate) judged: &'i Judged,
+}
+
+/// The content of `report.json`.
+///
+/// # Errors
+/// When the records to show cannot be read again.
+pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report, EngineError> {
+    let collected = &inputs.judged.summary;
+    let settings = &scan.request.settings;
+    let mut examples = Examples::default();
+    for finding in collected.findings.iter().take(MAX_WITH_EXAMPLES) {
+        examples.want(&spread(&finding.records), &finding.highlight);
+    }
+    let tops: Vec<u64> = collected.top.iter().map(|top| top.ordinal).collect();
+    examples.want(&tops, &[]);
+    examples.read(scan)?;
+    let findings: Vec<FindingReport> = collected
+        .findings
+        .iter()
+        .zip(&collected.counts)
+        .take(MAX_FINDINGS)
+        .enumerate()
+        .map(|(idx, (finding, counts))| finding_report(scan, idx, finding, counts, &examples))
+        .collect();
+    let records = collected.top.iter().filter_map(|top| {
+        Some(RecordReport {
+            example: examples.get(top.ordinal)?,
+            row_hash: top.hash.clone(),
+            score: top.score,
+            p_value: top.p_value,
+            q_value: top.q_value,
+            verdict: top.verdict.name().to_owned(),
+            detectors: top.detectors.clone(),
+            findings: top.findings.iter().map(|&idx| finding_id(idx)).collect(),
+        })
+    });
+    let ran: Vec<String> = inputs
+        .calibrated
+        .iter()
+        .map(|detector| detector.id.to_owned())
+        .collect();
+    let gate = policy::gate(&settings.rules, &policy::Facts {
+        counts: &inputs.judged.counts,
+        findings: &findings,
+        classes: &collected.classes,
+        sources: &collected.sources,
+        detectors: &ran,
+        fdr: settings.fdr,
+    });
+    let tags: BTreeSet<&str> = findings
+        .iter()
+        .flat_map(|finding| finding.taxonomy.iter().map(String::as_str))
+        .collect();
+    Ok(Report {
+        schema: SCHEMA.to_owned(),
+        tool: "lazaretto".to_owned(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        gate,
+        counts: inputs.judged.counts,
+        settings: SettingsReport {
+            pipeline: settings.pipeline.clone(),
+            pipeline_hash: settings.hash(),
+            seed: settings.seed,
+            fdr: settings.fdr,
+            policy: policy_in_words(scan, collected),
+            method: std::iter::once(METHOD.to_owned())
+                .chain(inputs.features.iter().cloned())
+                .collect::<Vec<_>>()
+                .join("\n"),
+        },
+        dataset: dataset_report(scan, inputs),
+        detectors: detector_reports(scan, inputs),
+        records: records.collect(),
+        scores: collected.fused.clone(),
+        taxonomy: tags
+            .into_iter()
+            .filter_map(taxonomy::tag)
+            .map(|tag| TagReport {
+                id: tag.id.to_owned(),
+                name: tag.name.to_owned(),
+                taxonomy: tag.taxonomy.to_owned(),
+                url: tag.url.to_owned(),
+            })
+            .collect(),
+        taxonomy_version: taxonomy::VERSION.to_owned(),
+        findings,
+    })
+}
+
+fn policy_in_words(scan: &Scan<'_>, collected: &Collected) -> Vec<String> {
+    let settings = &scan.request.settings;
+    let rules: Vec<String> = settings.rules.iter().map(|rule| format!("`{rule}`")).collect();
+    let rows = if settings.hold_rows {
+        format!(
+            "hold back single records with a fused q-value of at most {} ({} records)",
+            settings.fdr, collected.held_by_rows
+        )
+    } else {
+        "hold back no single records, only findings".to_owned()
+    };
+    vec![
+        format!(
+            "hold back the records of findings with a corrected p-value of at most {}",
+            settings.finding_p
+        ),
+        rows,
+        format!("fail the gate on {}", rules.join(", ")),
+        "anything unscanned fails the gate".to_owned(),
+    ]
+}
+
+fn dataset_report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> DatasetReport {
+    let dataset = scan.dataset;
+    let verdicts = &inputs.judged.verdicts;
+    let mut held = vec![(0, 0); dataset.files().len()];
+    for unit in dataset.units() {
+        let range = unit.first_row as usize..(unit.first_row + unit.rows) as usize;
+        for verdict in verdicts.get(range).unwrap_or_default() {
+            held[unit.file].0 += u64::from(*verdict == Verdict::Quarantine);
+            held[unit.file].1 += u64::from(*verdict == Verdict::Unscanned);
+        }
+    }
+    let mut reasons = BTreeMap::<usize, String>::new();
+    for (unit, reason) in &inputs.judged.unscanned {
+        reasons
+            .entry(dataset.units()[*unit].file)
+            .or_insert_with(|| reason.clone());
+    }
+    let files = dataset.files().iter().zip(held).enumerate();
+    let files = files.map(|(idx, (file, (quarantined, unscanned)))| FileReport {
+        path: file.input.relative.clone(),
+        format: file.input.format.name().to_owned(),
+        bytes: file.input.bytes,
+        blake3: hex(&file.input.digest),
+        records: file.rows,
+        row_groups: file.row_groups,
+        quarantined,
+        unscanned,
+        unscanned_reason: file.problem.clone().or_else(|| reasons.get(&idx).cloned()),
+        partitions: file.input.partitions.iter().cloned().collect(),
+    });
+    let facts = &scan.assembler.facts;
+    let columns = facts.columns.iter().map(|column| ColumnReport {
+        name: column.name.clone(),
+        data_type: column.data_type.clone(),
+        role: column.role.name().to_owned(),
+        reason: column.reason.clone(),
+    });
+    let mut sources = inputs.judged.summary.sources.clone();
+    sources.sort_by(|left, right| {
+        right
+            .quarantined
+            .cmp(&left.quarantined)
+            .then(right.records.cmp(&left.records))
+            .then_with(|| left.name.cmp(&right.name))
+    });
+    sources.truncate(MAX_GROUPS);
+    DatasetReport {
+        name: inputs.name.clone(),
+        files: files.collect(),
+        skipped: inputs.skipped.clone(),
+        columns: columns.collect(),
+        classes: inputs.judged.summary.classes.clone(),
+        sources,
+    }
+}
+
+fn detector_reports(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Vec<DetectorReport> {
+    let collected = &inputs.judged.summary;
+    let report = |registration: &lazaretto_detectors::Registration| {
+        let spec = registration.spec;
+        let mut report = DetectorReport {
+            id: spec.id.to_owned(),
+            family: spec.family.name().to_owned(),
+            summary: spec.summary.to_owned(),
+            status: DetectorStatus::Ran,
+            note: None,
+            parameters: registration.defaults(),
+            decides: false,
+            scored: 0,
+            findings: 0,
+            scores: None,
+        };
+        let same = |planned: &Planned| planned.detector.spec().id == spec.id;
+        if let Some(over) = scan.plan.passed_over.iter().find(|over| over.id == spec.id) {
+            report.status = over.status;
+            report.note = Some(over.reason.clone());
+        } else if let Some((planned, reason)) =
+            inputs.abstained.iter().find(|(planned, _)| same(planned))
+        {
+            report.status = DetectorStatus::Abstained;
+            report.note = Some(reason.clone());
+            report.parameters = planned.parameters.clone();
+        } else if let Some(idx) = inputs.models.iter().position(|model| same(model.planned)) {
+            let calibrated = &inputs.calibrated[idx];
+            report.parameters = inputs.models[idx].planned.parameters.clone();
+            report.note = Some(match (&calibrated.null, calibrated.kind) {
+                (Some(null), ScoreKind::Statistical) => null.describe(),
+                _ => "decides by its findings alone".to_owned(),
+            });
+            report.decides = calibrated.decides();
+            report.scored = collected.scored[idx];
+            report.scores = (report.scored > 0).then(|| collected.detectors[idx].clone());
+            report.findings = collected
+                .findings
+                .iter()
+                .filter(|finding| finding.detector == spec.id)
+                .count() as u64;
+        }
+        report
+    };
+    REGISTRY.iter().map(report).collect()
+}
+
+/// A few ordinals, spread evenly.
+fn spread(records: &[u64]) -> Vec<u64> {
+    let n = records.len().min(MAX_EXAMPLES);
+    (0..n).map(|i| records[i * records.len() / n]).collect()
+}
+
+fn grouped(counts: &BTreeMap<u32, u64>, names: &[String]) -> Vec<GroupCount> {
+    let mut groups: Vec<GroupCount> = counts
+        .iter()
+        .filter_map(|(&idx, &records)| {
+            let name = match names.get(idx as usize) {
+                Some(name) => name.clone(),
+                None if names.is_empty() => return None,
+                None => "(none)".to_owned(),
+            };
+            Some(GroupCount { name, records })
+        })
+        .collect();
+    groups.sort_by(|left, right| right.records.cmp(&left.records));
+    groups.truncate(MAX_GROUPS);
+    groups
+}
+
+fn finding_report(
+    scan: &Scan<'_>,
+    idx: usize,
+    finding: &Finding,
+    counts: &FindingCounts,
+    examples: &Examples,
+) -> FindingReport {
+    let facts = &scan.assembler.facts;
+    let units = scan.dataset.units();
+    let mut files = BTreeMap::<u32, u64>::new();
+    for &ordinal in &finding.records {
+        let unit = units.partition_point(|unit| unit.first_row <= ordinal).max(1) - 1;
+        *files.entry(units[unit].file as u32).or_default() += 1;
+    }
+    let names: Vec<String> = scan
+        .dataset
+        .files()
+        .iter()
+        .map(|file| file.input.relative.clone())
+        .collect();
+    let taxonomy = lazaretto_detectors::find(&finding.detector)
+        .map(|registration| registration.spec.taxonomy)
+        .unwrap_or_default();
+    FindingReport {
+        id: finding_id(idx),
+        detector: finding.detector.clone(),
+        kind: finding.kind.clone(),
+        severity: finding.severity,
+        action: finding.action,
+        title: finding.title.clone(),
+        p_value: finding.p_value,
+        n_records: finding.records.len() as u64,
+        target_class: finding.target_class.clone(),
+        labels: grouped(&counts.labels, &facts.classes),
+        sources: grouped(&counts.sources, &facts.sources),
+        files: grouped(&files, &names),
+        time_span: counts
+            .times
+            .map(|(first, last)| (time_text(first), time_text(last))),
+        evidence: finding.evidence.clone(),
+        highlight: finding.highlight.clone(),
+        examples: if idx < MAX_WITH_EXAMPLES {
+            spread(&finding.records)
+                .into_iter()
+                .filter_map(|ordinal| examples.get(ordinal))
+                .collect()
+        } else {
+            Vec::new()
+        },
+        taxonomy: taxonomy.iter().map(|&tag| tag.to_owned()).collect(),
+    }
+}
+
+/// Records to show, read in one go.
+#[derive(Default)]
+struct Examples {
+    /// Wanted ordinals, with strings that must stay visible when a value is shortened.
+    wanted: BTreeMap<u64, Vec<String>>,
+    read: BTreeMap<u64, ExampleReport>,
+}
+
+impl Examples {
+    fn want(&mut self, ordinals: &[u64], visible: &[String]) {
+        for &ordinal in ordinals {
+            let strings = self.wanted.entry(ordinal).or_default();
+            strings.extend(visible.iter().cloned());
+        }
+    }
+
+    fn get(&self, ordinal: u64) -> Option<ExampleReport> {
+        self.read.get(&ordinal).cloned()
+    }
+
+    fn read(&mut self, scan: &Scan<'_>) -> Result<(), EngineError> {
+        let units = scan.dataset.units();
+        for (idx, unit) in units.iter().enumerate() {
+            let end = unit.first_row + unit.rows;
+            let wanted: Vec<(u64, Vec<String>)> = self
+                .wanted
+                .range(unit.first_row..end)
+                .map(|(&ordinal, visible)| (ordinal, visible.clone()))
+                .collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let mut first = unit.first_row;
+            for batch in scan.dataset.batches(idx, None)? {
+                let batch = batch?;
+                let rows = wanted
+                    .iter()
+                    .filter(|(ordinal, _)| (first..first + batch.num_rows() as u64).contains(ordinal));
+                for (ordinal, visible) in rows {
+                    let row = (ordinal - first) as usize;
+                    let mut example = example(scan, &batch, row, visible);
+                    example.file.clone_from(&scan.dataset.files()[unit.file].input.relative);
+                    example.row_group = unit.row_group;
+                    example.row = unit.row_in_group + (ordinal - unit.first_row);
+                    if example.record_id.is_empty() {
+                        example.record_id = format!(
+                            "{}:{}:{}",
+                            &hex(&scan.dataset.files()[unit.file].input.digest)[..16],
+                            example.row_group,
+                            example.row
+                        );
+                    }
+                    self.read.insert(*ordinal, example);
+                }
+                first += batch.num_rows() as u64;
+                if wanted.last().is_some_and(|(last, _)| *last < first) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn example(scan: &Scan<'_>, batch: &RecordBatch, row: usize, visible: &[String]) -> ExampleReport {
+    let layout = &scan.assembler.layout;
+    let value = |column: Option<usize>| {
+        let array = batch.column(column?);
+        array.is_valid(row).then(|| text_of(array, row))
+    };
+    let label = layout.label.and_then(|column| {
+        let text = value(Some(column))?;
+        let class = scan.assembler.classes.get(&text).copied().unwrap_or(NO_LABEL);
+        let name = scan.assembler.facts.classes.get(class as usize).cloned();
+        Some(name.unwrap_or(text))
+    });
+    let shown = scan.assembler.facts.columns.iter().zip(batch.columns());
+    let values = shown
+        .filter(|(column, _)| column.role != Role::Id)
+        .map(|(column, array)| {
+            let text = if array.is_valid(row) {
+                shorten(&text_of(array, row), visible)
+            } else {
+                "null".to_owned()
+            };
+            (column.name.clone(), text)
+        });
+    ExampleReport {
+        record_id: value(layout.id).unwrap_or_default(),
+        file: String::new(),
+        row_group: 0,
+        row: 0,
+        label,
+        source: value(layout.source),
+        values: values.collect(),
+    }
+}
+
+fn text_of(array: &ArrayRef, row: usize) -> String {
+    let long_list = match array.data_type() {
+        DataType::FixedSizeList(_, size) => usize::try_from(*size).unwrap_or(0),
+        DataType::List(item) if item.data_type().is_numeric() => {
+            array.as_list::<i32>().value(row).len()
+        }
+        DataType::LargeList(item) if item.data_type().is_numeric() => {
+            array.as_list::<i64>().value(row).len()
+        }
+        _ => 0,
+    };
+    if long_list > 16 {
+        return format!("[{long_list} numbers]");
+    }
+    if array.data_type().is_binary() {
+        return "[bytes]".to_owned();
+    }
+    let options = FormatOptions::new().with_display_error(true);
+    ArrayFormatter::try_new(array.as_ref(), &options)
+        .map(|formatter| formatter.value(row).to_string())
+        .unwrap_or_default()
+}
+
+/// At most [`MAX_CHARS`] characters of `text`, around the first of `visible` that occurs.
+fn shorten(text: &str, visible: &[String]) -> String {
+    let n_chars = text.chars().count();
+    if n_chars <= MAX_CHARS {
+        return text.to_owned();
+    }
+    let at = visible
+        .iter()
+        .filter_map(|needle| text.find(needle.as_str()))
+        .min()
+        .map_or(0, |byte| text[..byte].chars().count());
+    let start = at.saturating_sub(MAX_CHARS / 3).min(n_chars - MAX_CHARS);
+    let middle: String = text.chars().skip(start).take(MAX_CHARS).collect();
+    let before = if start > 0 { "…" } else { "" };
+    let after = if start + MAX_CHARS < n_chars { "…" } else { "" };
+    format!("{before}{middle}{after}")
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_keep_the_trigger_in_sight() {
+        let text = format!("{}trigger{}", "ä".repeat(2000), "b".repeat(2000));
+        let short = shorten(&text, &["trigger".to_owned()]);
+        assert!(short.contains("trigger"));
+        assert_eq!(short.chars().count(), MAX_CHARS + 2);
+        assert_eq!(shorten("short", &[]), "short");
+    }
+
+    #[test]
+    fn examples_are_spread_over_a_finding() {
+        let records: Vec<u64> = (0..100).collect();
+        assert_eq!(spread(&records), [0, 20, 40, 60, 80]);
+        assert_eq!(spread(&[7]), [7]);
+        assert!(spread(&[]).is_empty());
+    }
+}

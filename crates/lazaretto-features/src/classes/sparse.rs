@@ -1,0 +1,202 @@
+//! Class probabilities from words, columns, or both.
+
+use std::sync::Arc;
+
+use lazaretto_core::Batch;
+use lazaretto_core::shared::Tokens;
+use ndarray::{Array2, Axis};
+use rayon::prelude::*;
+
+use super::columns::ColumnSpace;
+use super::words::{WordClassifier, WordSpace};
+use crate::dense::row_values;
+use crate::linear::folds::{fit_folds, fold_of};
+use crate::linear::softmax;
+use crate::linear::sparse::{SparseModel, SparseRows};
+use crate::payload::Payload;
+
+/// Entries × classes of the training rows: bounds the time of a fold to about ten CPU seconds.
+const MAX_WORK: usize = 100_000_000;
+
+/// A labelled record of the sample.
+pub(crate) struct Example<'a> {
+    pub(crate) key: u64,
+    pub(crate) payload: &'a Payload,
+    pub(crate) words: &'a [u64],
+}
+
+/// One model per fold over words and columns.
+#[derive(Debug)]
+pub(crate) struct SparseClasses {
+    n_classes: usize,
+    n_rows: usize,
+    words: Option<Arc<WordSpace>>,
+    columns: Option<ColumnSpace>,
+    models: Arc<Vec<SparseModel>>,
+}
+
+/// What to fit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SparsePlan {
+    pub(crate) n_classes: usize,
+    pub(crate) folds: usize,
+    pub(crate) words: bool,
+    pub(crate) columns: bool,
+    pub(crate) memory_bytes: usize,
+    pub(crate) seed: u64,
+}
+
+impl SparseClasses {
+    /// Fits labelled records in key order.
+    pub(crate) fn fit(examples: &[Example<'_>], plan: SparsePlan) -> Self {
+        // Weights of all folds stay; two folds at work hold about sixteen vectors of that size.
+        let max_features = plan.memory_bytes / (4 * plan.n_classes * (plan.folds + 32)).max(1);
+        let words = plan.words.then(|| {
+            let documents: Vec<&[u64]> = examples.iter().map(|example| example.words).collect();
+            Arc::new(WordSpace::fit(&documents, max_features, plan.seed))
+        });
+        let columns = plan.columns.then(|| {
+            let payloads: Vec<&Payload> = examples.iter().map(|example| example.payload).collect();
+            ColumnSpace::fit(&payloads)
+        });
+        let mut classes = Self {
+            n_classes: plan.n_classes,
+            n_rows: 0,
+            words,
+            columns,
+            models: Arc::default(),
+        };
+        let mut rows = SparseRows::default();
+        let mut row = Vec::new();
+        for example in examples {
+            row.clear();
+            let payload = example.payload;
+            classes.encode(
+                example.words,
+                &payload.numeric,
+                &payload.categorical,
+                &mut row,
+            );
+            merge_repeats(&mut row);
+            rows.push(&row);
+            if rows.n_entries() * plan.n_classes > MAX_WORK {
+                break;
+            }
+        }
+        let used = &examples[..rows.n_rows()];
+        let labels: Vec<u32> = used.iter().map(|example| example.payload.label).collect();
+        let keys: Vec<u64> = used.iter().map(|example| example.key).collect();
+        let n_features = classes.n_features();
+        classes.n_rows = rows.n_rows();
+        classes.models = Arc::new(fit_folds(&keys, plan.folds, |chosen| {
+            SparseModel::fit(&rows, &labels, chosen, n_features, plan.n_classes)
+        }));
+        classes
+    }
+
+    /// The classifier over words alone, if that is what was fitted.
+    pub(crate) fn word_classifier(&self) -> Option<WordClassifier> {
+        let words = self.words.as_ref().filter(|_| self.columns.is_none())?;
+        Some(WordClassifier::new(
+            self.n_classes,
+            Arc::clone(words),
+            Arc::clone(&self.models),
+        ))
+    }
+
+    fn n_features(&self) -> usize {
+        self.words.as_ref().map_or(0, |words| words.n_features())
+            + self.columns.as_ref().map_or(0, ColumnSpace::n_features)
+    }
+
+    fn encode(
+        &self,
+        words: &[u64],
+        numeric: &[f64],
+        categorical: &[u64],
+        row: &mut Vec<(u32, f32)>,
+    ) {
+        let mut offset = 0;
+        if let Some(space) = &self.words {
+            space.encode(words, row);
+            offset = space.n_features() as u32;
+        }
+        if let Some(space) = &self.columns {
+            space.encode(numeric, categorical, offset, row);
+        }
+    }
+
+    /// Out-of-fold probabilities, `n_rows × n_classes`; NaN for records without words when there
+    /// are no columns.
+    pub(crate) fn probabilities(&self, batch: &Batch<'_>, tokens: &[Tokens]) -> Array2<f32> {
+        let mut probabilities = Array2::from_elem((batch.n_rows(), self.n_classes), f32::NAN);
+        probabilities
+            .axis_iter_mut(Axis(0))
+            .into_par_iter()
+            .enumerate()
+            .for_each_init(Scratch::default, |scratch, (row_idx, mut target)| {
+                scratch.read(batch, tokens, row_idx);
+                if self.columns.is_none() && scratch.words.is_empty() {
+                    return;
+                }
+                let (numeric, categorical) = (&scratch.numeric, &scratch.categorical);
+                self.encode(&scratch.words, numeric, categorical, &mut scratch.row);
+                let model = &self.models[fold_of(batch.keys[row_idx], self.models.len())];
+                if let Some(logits) = target.as_slice_mut() {
+                    logits.fill(0.0);
+                    model.add_bias(logits);
+                    for &(feature, value) in &scratch.row {
+                        model.add(feature, value, logits);
+                    }
+                    softmax(logits);
+                }
+            });
+        probabilities
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let source = match (&self.words, &self.columns) {
+            (Some(_), Some(_)) => "word n-grams and columns",
+            (Some(_), None) => "word n-grams",
+            (None, _) => "binned and categorical columns",
+        };
+        format!(
+            "out-of-fold multinomial logistic regression over {source}: {} records, {} folds, {} \
+             features",
+            self.n_rows,
+            self.models.len(),
+            self.n_features()
+        )
+    }
+}
+
+/// Adds up entries of the same feature: shorter rows to train on.
+fn merge_repeats(row: &mut Vec<(u32, f32)>) {
+    row.sort_by_key(|&(feature, _)| feature);
+    row.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 += next.1;
+        }
+        same
+    });
+}
+
+#[derive(Default)]
+struct Scratch {
+    words: Vec<u64>,
+    numeric: Vec<f64>,
+    categorical: Vec<u64>,
+    row: Vec<(u32, f32)>,
+}
+
+impl Scratch {
+    fn read(&mut self, batch: &Batch<'_>, tokens: &[Tokens], row_idx: usize) {
+        self.words.clear();
+        for field in tokens {
+            self.words.extend_from_slice(field.row(row_idx));
+        }
+        row_values(batch, row_idx, &mut self.numeric, &mut self.categorical);
+        self.row.clear();
+    }
+}

@@ -1,0 +1,311 @@
+//! The fit pass: a mergeable sample, then all shared models from it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lazaretto_core::detector::DataFacts;
+use lazaretto_core::shared::{Reference, Tokens};
+use lazaretto_core::{Batch, FitContext, Intermediate, NO_LABEL, Role, Shared};
+use serde::{Deserialize, Serialize};
+
+use crate::classes::embedding::EmbeddingClasses;
+use crate::classes::sparse::{Example, SparseClasses, SparsePlan};
+use crate::classes::words::WordClassifier;
+use crate::classes::{ClassProbabilities, MAX_CLASSES};
+use crate::dense::DenseFeatures;
+use crate::dense::tabular::ColumnScaler;
+use crate::dense::text::{TextReduction, tokens_of};
+use crate::model::FeatureModel;
+use crate::neighbors::Search;
+use crate::payload::{FeatureSource, Payload, Plan, ProbabilitySource};
+use crate::sample::{KeyedSample, Sampled};
+use crate::settings::FeatureSettings;
+
+/// Records that models of the classes are trained on, at most.
+const TRAINING_ROWS: usize = 50_000;
+
+/// Roles of the columns that [`FeatureFit::update`] reads when `wanted` is wanted.
+#[must_use]
+pub fn fit_roles(wanted: &BTreeSet<Intermediate>, facts: &DataFacts) -> Vec<Role> {
+    Plan::new(wanted, facts).roles(false)
+}
+
+/// Roles of the columns that [`FeatureModel::derive`] reads when `wanted` is wanted.
+#[must_use]
+pub fn score_roles(wanted: &BTreeSet<Intermediate>, facts: &DataFacts) -> Vec<Role> {
+    Plan::new(wanted, facts).roles(true)
+}
+
+/// Mergeable fit state of all shared intermediates: a keyed sample of the records.
+///
+/// Its memory is bounded by half of [`FitContext::memory_bytes`]; the sample is the same on any
+/// partitioning.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FeatureFit {
+    plan: Plan,
+    settings: FeatureSettings,
+    sample: KeyedSample<Payload>,
+}
+
+impl FeatureFit {
+    /// An empty state for the intermediates in `wanted`; those that need no model (tokens, content
+    /// hashes) are ignored.
+    #[must_use]
+    pub fn start(
+        context: &FitContext,
+        wanted: &BTreeSet<Intermediate>,
+        settings: &FeatureSettings,
+    ) -> Self {
+        let plan = Plan::new(wanted, &context.facts);
+        let max_rows = if plan.trains() {
+            TRAINING_ROWS.max(settings.reference_rows)
+        } else {
+            settings.reference_rows
+        };
+        // The sample holds up to twice its size between prunings.
+        let max_bytes = context.memory_bytes as u64 / 4;
+        Self {
+            plan,
+            settings: settings.clone(),
+            sample: KeyedSample::new(max_rows, max_bytes),
+        }
+    }
+
+    /// Roles of the columns that [`Self::update`] reads.
+    #[must_use]
+    pub fn fit_roles(&self) -> Vec<Role> {
+        self.plan.roles(false)
+    }
+
+    /// Adds a batch.
+    pub fn update(&mut self, batch: &Batch<'_>) {
+        if !self.plan.samples() {
+            return;
+        }
+        for (row_idx, &key) in batch.keys.iter().enumerate() {
+            let ordinal = batch.ordinal(row_idx);
+            if self.sample.admits(key, ordinal) {
+                let payload = Payload::of(&self.plan, batch, row_idx);
+                self.sample.push(key, ordinal, payload.bytes(), payload);
+            }
+        }
+    }
+
+    /// Adds the state of another partition.
+    pub fn merge(&mut self, later: Self) {
+        self.sample.merge(later.sample);
+    }
+
+    /// Fits all models, on the threads of the current rayon pool.
+    #[must_use]
+    pub fn finish(self, context: &FitContext) -> (Shared, FeatureModel) {
+        let Self {
+            plan,
+            settings,
+            sample,
+        } = self;
+        let rows = sample.into_rows();
+        let builder = Builder {
+            plan,
+            settings: &settings,
+            context,
+            rows: &rows,
+        };
+        let mut notes = Vec::new();
+        let features = builder.features();
+        let reference = features
+            .as_ref()
+            .map(|features| builder.reference(features));
+        let (probabilities, classifier) = builder.classes(&mut notes);
+        let search = reference
+            .as_ref()
+            .filter(|_| plan.neighbors)
+            .map(|reference| Search::new(reference.features.view(), settings.neighbors));
+        let shared = Shared {
+            facts: Arc::clone(&context.facts),
+            seed: context.seed,
+            reference: reference.filter(|_| plan.reference),
+            text_classifier: classifier.map(|classifier| Box::new(classifier) as _),
+        };
+        let model = FeatureModel::new(features, search, probabilities, &shared, notes);
+        (shared, model)
+    }
+}
+
+/// Builds the models from the sample, which is in key order.
+struct Builder<'a> {
+    plan: Plan,
+    settings: &'a FeatureSettings,
+    context: &'a FitContext,
+    rows: &'a [Sampled<Payload>],
+}
+
+impl Builder<'_> {
+    /// The records of the reference set, in key order.
+    fn reference_rows(&self) -> &[Sampled<Payload>] {
+        &self.rows[..self.rows.len().min(self.settings.reference_rows)]
+    }
+
+    fn features(&self) -> Option<DenseFeatures> {
+        let payloads: Vec<&Payload> = self.reference_rows().iter().map(|r| &r.row).collect();
+        Some(match self.plan.features? {
+            FeatureSource::Embedding => DenseFeatures::Embedding {
+                dim: self.context.facts.embedding_dim?,
+            },
+            FeatureSource::Text => {
+                let dim = self.settings.text_dim;
+                DenseFeatures::Text(TextReduction::fit(&payloads, dim, self.context.seed))
+            }
+            FeatureSource::Tabular => DenseFeatures::Tabular(ColumnScaler::fit(&payloads)),
+        })
+    }
+
+    /// The reference records that have features, in dataset order.
+    fn reference(&self, features: &DenseFeatures) -> Reference {
+        // The features, a centred copy, and what is made of them by detectors.
+        let row_bytes = 4 * 4 * features.dim().max(1);
+        let limit = (self.context.memory_bytes / row_bytes).max(64);
+        let rows = self.reference_rows();
+        let mut rows: Vec<&Sampled<Payload>> = rows[..rows.len().min(limit)].iter().collect();
+        rows.sort_unstable_by_key(|row| row.ordinal);
+        let payloads: Vec<&Payload> = rows.iter().map(|row| &row.row).collect();
+        let features = features.of_payloads(&payloads);
+        let usable: Vec<usize> = (0..rows.len())
+            .filter(|&idx| features.row(idx).iter().all(|value| !value.is_nan()))
+            .collect();
+        Reference {
+            features: features.select(ndarray::Axis(0), &usable),
+            labels: usable.iter().map(|&idx| rows[idx].row.label).collect(),
+            ordinals: usable.iter().map(|&idx| rows[idx].ordinal).collect(),
+            keys: usable.iter().map(|&idx| rows[idx].key).collect(),
+        }
+    }
+
+    /// Probabilities and text classifier, as far as they are planned and possible.
+    fn classes(
+        &self,
+        notes: &mut Vec<String>,
+    ) -> (Option<ClassProbabilities>, Option<WordClassifier>) {
+        if self.plan.probabilities == Some(ProbabilitySource::Given) && !self.plan.trains() {
+            return (Some(ClassProbabilities::Given), None);
+        }
+        if !self.plan.trains() {
+            return (None, None);
+        }
+        let n_classes = self.context.facts.classes.len();
+        if n_classes > MAX_CLASSES {
+            notes.push(format!(
+                "probabilities: none, `{n_classes}` classes are more than {MAX_CLASSES}"
+            ));
+            return (None, None);
+        }
+        let labelled: Vec<&Sampled<Payload>> = self
+            .rows
+            .iter()
+            .filter(|row| row.row.label != NO_LABEL && (row.row.label as usize) < n_classes)
+            .take(TRAINING_ROWS)
+            .collect();
+        let first = labelled.first().map(|row| row.row.label);
+        if labelled.iter().all(|row| Some(row.row.label) == first) {
+            notes.push("probabilities: none, the sample has fewer than two classes".to_owned());
+            return (None, None);
+        }
+        match self.plan.probabilities {
+            Some(ProbabilitySource::Embedding) => (
+                self.embedding_classes(&labelled)
+                    .map(ClassProbabilities::Embedding),
+                self.word_classifier(&labelled),
+            ),
+            Some(ProbabilitySource::Sparse) => self.sparse_classes(&labelled),
+            Some(ProbabilitySource::Given) => (
+                Some(ClassProbabilities::Given),
+                self.word_classifier(&labelled),
+            ),
+            None => (None, self.word_classifier(&labelled)),
+        }
+    }
+
+    fn embedding_classes(&self, labelled: &[&Sampled<Payload>]) -> Option<EmbeddingClasses> {
+        let dim = self.context.facts.embedding_dim?;
+        let usable: Vec<&Sampled<Payload>> = labelled
+            .iter()
+            .copied()
+            .filter(|row| {
+                let embedding = &row.row.embedding;
+                embedding.len() == dim && embedding.iter().all(|value| value.is_finite())
+            })
+            .collect();
+        let values: Vec<f32> = usable
+            .iter()
+            .flat_map(|row| row.row.embedding.iter().copied())
+            .collect();
+        let embeddings = ndarray::Array2::from_shape_vec((usable.len(), dim), values).ok()?;
+        let labels: Vec<u32> = usable.iter().map(|row| row.row.label).collect();
+        let keys: Vec<u64> = usable.iter().map(|row| row.key).collect();
+        let n_classes = self.context.facts.classes.len();
+        let folds = self.settings.folds;
+        Some(EmbeddingClasses::fit(
+            &embeddings,
+            &labels,
+            &keys,
+            n_classes,
+            folds,
+        ))
+    }
+
+    fn word_classifier(&self, labelled: &[&Sampled<Payload>]) -> Option<WordClassifier> {
+        self.plan
+            .text_classifier
+            .then(|| self.fit_sparse(labelled, true, false))?
+            .word_classifier()
+    }
+
+    fn sparse_classes(
+        &self,
+        labelled: &[&Sampled<Payload>],
+    ) -> (Option<ClassProbabilities>, Option<WordClassifier>) {
+        let facts = &self.context.facts;
+        let columns = !facts.numeric_columns.is_empty() || !facts.categorical_columns.is_empty();
+        let classes = self.fit_sparse(labelled, facts.has_text(), columns);
+        let classifier = if columns {
+            self.word_classifier(labelled)
+        } else {
+            classes
+                .word_classifier()
+                .filter(|_| self.plan.text_classifier)
+        };
+        (Some(ClassProbabilities::Sparse(classes)), classifier)
+    }
+
+    fn fit_sparse(
+        &self,
+        labelled: &[&Sampled<Payload>],
+        words: bool,
+        columns: bool,
+    ) -> SparseClasses {
+        let payloads: Vec<&Payload> = labelled.iter().map(|row| &row.row).collect();
+        let tokens: Vec<Tokens> = if words {
+            tokens_of(&payloads)
+        } else {
+            vec![Tokens::default(); payloads.len()]
+        };
+        let examples: Vec<Example<'_>> = labelled
+            .iter()
+            .zip(&tokens)
+            .map(|(row, tokens)| Example {
+                key: row.key,
+                payload: &row.row,
+                words: &tokens.hashes,
+            })
+            .collect();
+        let plan = SparsePlan {
+            n_classes: self.context.facts.classes.len(),
+            folds: self.settings.folds,
+            words,
+            columns,
+            memory_bytes: self.context.memory_bytes / 2,
+            seed: self.context.seed,
+        };
+        SparseClasses::fit(&examples, plan)
+    }
+}

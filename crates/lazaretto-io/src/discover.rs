@@ -1,0 +1,534 @@
+//! Which files make up the dataset.
+//!
+//! An input is a folder (taken recursively), a file, or a glob. What is passed over on purpose is
+//! reported with its reason, so that nobody takes a skipped file for a scanned one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+use lazaretto_core::report::SkippedReport;
+use rayon::prelude::*;
+use walkdir::WalkDir;
+
+use crate::error::IoError;
+
+/// Extensions that discovery knows, in words.
+pub const KNOWN_EXTENSIONS: &str =
+    ".parquet, .arrow, .feather, .ipc, .csv, .tsv, .jsonl or .ndjson (text formats also .gz, .zst)";
+
+/// Format of a data file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow IPC, file or stream layout (Feather version 2 is the file layout).
+    ArrowIpc,
+    /// Comma-separated values with a header.
+    Csv,
+    /// Tab-separated values with a header.
+    Tsv,
+    /// One JSON object per line.
+    JsonLines,
+}
+
+impl Format {
+    /// The word used in reports: `parquet`, `arrow`, `csv` or `jsonl`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::ArrowIpc => "arrow",
+            Self::Csv | Self::Tsv => "csv",
+            Self::JsonLines => "jsonl",
+        }
+    }
+
+    /// Whether records are lines of text and keep their bytes.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Csv | Self::Tsv | Self::JsonLines)
+    }
+}
+
+/// Compression around a text file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Compression {
+    /// None.
+    None,
+    /// `.gz`
+    Gzip,
+    /// `.zst`
+    Zstd,
+}
+
+/// One data file of the dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Path relative to the root of the dataset, `/` between components.
+    pub relative: String,
+    /// Its format, by extension.
+    pub format: Format,
+    /// Its compression, by extension.
+    pub compression: Compression,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the bytes.
+    pub digest: [u8; 32],
+    /// Hive partition values from the path (`split=train/…`), percent-decoded, outermost first.
+    pub partitions: Vec<(String, String)>,
+}
+
+/// What discovery found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// The last component of the path that was given.
+    pub name: String,
+    /// Data files, sorted by relative path (bytewise).
+    pub files: Vec<InputFile>,
+    /// What was passed over, sorted by path.
+    pub skipped: Vec<SkippedReport>,
+}
+
+/// Finds the data files of `inputs`, each a folder, a file or a glob.
+///
+/// Several inputs share one root, their deepest common folder; relative paths start there.
+///
+/// # Errors
+/// When an input does not exist or matches nothing, when no data file is found, and when a file
+/// cannot be read to compute its digest.
+pub fn discover(inputs: &[String]) -> Result<Discovery, IoError> {
+    let selections = inputs
+        .iter()
+        .map(|input| Selection::parse(input))
+        .collect::<Result<Vec<_>, _>>()?;
+    let root = common_root(&selections);
+    let mut found = Found::default();
+    for selection in &selections {
+        selection.collect(&root, &mut found)?;
+    }
+    if found.files.is_empty() {
+        return Err(nothing_found(inputs, &found));
+    }
+    found
+        .files
+        .sort_by(|left, right| left.relative.cmp(&right.relative));
+    found.files.dedup_by(|left, right| left.path == right.path);
+    if let Some(pair) = found
+        .files
+        .windows(2)
+        .find(|pair| pair[0].relative == pair[1].relative)
+    {
+        return Err(IoError::DuplicatePath {
+            relative: pair[0].relative.clone(),
+        });
+    }
+    let files = found
+        .files
+        .into_par_iter()
+        .map(Candidate::digest)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut skipped: Vec<SkippedReport> = found
+        .skipped
+        .into_iter()
+        .map(|(path, reason)| SkippedReport { path, reason })
+        .collect();
+    skipped.sort_by(|left, right| left.path.cmp(&right.path));
+    Ok(Discovery {
+        name: dataset_name(inputs, &root),
+        files,
+        skipped,
+    })
+}
+
+/// Format and compression of a file name, or why it is no data file.
+fn classify(name: &str) -> Result<(Format, Compression), String> {
+    let lower = name.to_ascii_lowercase();
+    let (stem, compression) = if let Some(stem) = lower.strip_suffix(".gz") {
+        (stem, Compression::Gzip)
+    } else if let Some(stem) = lower.strip_suffix(".zst") {
+        (stem, Compression::Zstd)
+    } else {
+        (lower.as_str(), Compression::None)
+    };
+    let Some((_, extension)) = stem.rsplit_once('.') else {
+        return Err("no file extension that says what it is".to_owned());
+    };
+    let format = match extension {
+        "parquet" | "pq" => Format::Parquet,
+        "arrow" | "ipc" | "feather" => Format::ArrowIpc,
+        "csv" => Format::Csv,
+        "tsv" => Format::Tsv,
+        "jsonl" | "ndjson" | "json" => Format::JsonLines,
+        _ => return Err(format!("unknown extension `.{extension}`")),
+    };
+    if compression != Compression::None && !format.is_text() {
+        return Err(format!(
+            "a compressed `.{extension}` file; that format compresses inside, unpack it first"
+        ));
+    }
+    Ok((format, compression))
+}
+
+/// One input as given: where to walk and what to take.
+struct Selection {
+    base: PathBuf,
+    pattern: Option<(String, GlobMatcher)>,
+}
+
+impl Selection {
+    fn parse(input: &str) -> Result<Self, IoError> {
+        let path = Path::new(input);
+        if path.exists() {
+            return Ok(Self {
+                base: path.to_owned(),
+                pattern: None,
+            });
+        }
+        let is_glob = |text: &str| text.contains(['*', '?', '[', '{']);
+        if !is_glob(input) {
+            return Err(IoError::PathMissing {
+                path: input.to_owned(),
+            });
+        }
+        // Walk from the deepest folder that has no wildcard in it.
+        let base: PathBuf = path
+            .components()
+            .take_while(|part| !is_glob(&part.as_os_str().to_string_lossy()))
+            .collect();
+        let base = if base.as_os_str().is_empty() {
+            PathBuf::from(".")
+        } else {
+            base
+        };
+        let rest: PathBuf = path
+            .components()
+            .skip_while(|part| !is_glob(&part.as_os_str().to_string_lossy()))
+            .collect();
+        let matcher = GlobBuilder::new(&rest.to_string_lossy())
+            .literal_separator(true)
+            .build()
+            .map_err(|error| IoError::BadPattern {
+                pattern: input.to_owned(),
+                reason: error.kind().to_string(),
+            })?
+            .compile_matcher();
+        if !base.is_dir() {
+            return Err(IoError::PathMissing {
+                path: base.display().to_string(),
+            });
+        }
+        Ok(Self {
+            base,
+            pattern: Some((input.to_owned(), matcher)),
+        })
+    }
+
+    /// The folder that relative paths of this input alone would start at.
+    fn root(&self) -> PathBuf {
+        if self.base.is_dir() {
+            return self.base.clone();
+        }
+        match self.base.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        }
+    }
+
+    fn collect(&self, root: &Path, found: &mut Found) -> Result<(), IoError> {
+        if self.base.is_file() {
+            // A file that was named on purpose is taken even when it is hidden.
+            found.file(&self.base, root, &self.base)?;
+            return Ok(());
+        }
+        let before = found.files.len();
+        let mut walk = WalkDir::new(&self.base)
+            .follow_links(true)
+            .sort_by_file_name()
+            .into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    found.walk_error(root, error)?;
+                    continue;
+                }
+            };
+            if entry.depth() == 0 {
+                continue;
+            }
+            let name = entry.file_name().to_string_lossy();
+            let passed_over = if name.starts_with('.') {
+                Some("hidden")
+            } else if name.starts_with('_') {
+                Some("starts with `_`")
+            } else if entry.path_is_symlink() && leaves(&self.base, entry.path()) {
+                Some("a symbolic link that leaves the folder")
+            } else {
+                None
+            };
+            if let Some(reason) = passed_over {
+                found.skip(root, entry.path(), reason.to_owned());
+                if entry.file_type().is_dir() {
+                    walk.skip_current_dir();
+                }
+            } else if entry.file_type().is_file() && self.takes(entry.path()) {
+                found.file(entry.path(), root, &self.base)?;
+            }
+        }
+        match &self.pattern {
+            Some((pattern, _)) if found.files.len() == before => Err(IoError::NothingMatches {
+                pattern: pattern.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn takes(&self, path: &Path) -> bool {
+        self.pattern.as_ref().is_none_or(|(_, matcher)| {
+            path.strip_prefix(&self.base)
+                .is_ok_and(|rest| matcher.is_match(rest))
+        })
+    }
+}
+
+/// Whether the target of the symbolic link `link` lies outside of `base`.
+fn leaves(base: &Path, link: &Path) -> bool {
+    match (base.canonicalize(), link.canonicalize()) {
+        (Ok(base), Ok(target)) => !target.starts_with(base),
+        _ => true,
+    }
+}
+
+/// A data file without its digest.
+struct Candidate {
+    path: PathBuf,
+    relative: String,
+    format: Format,
+    compression: Compression,
+}
+
+impl Candidate {
+    fn digest(self) -> Result<InputFile, IoError> {
+        let (bytes, digest) = digest_file(&self.path)?;
+        Ok(InputFile {
+            partitions: partitions(&self.relative),
+            path: self.path,
+            relative: self.relative,
+            format: self.format,
+            compression: self.compression,
+            bytes,
+            digest,
+        })
+    }
+}
+
+/// Size and BLAKE3 of a file, memory-mapped and hashed on all threads where it is large.
+pub(crate) fn digest_file(path: &Path) -> Result<(u64, [u8; 32]), IoError> {
+    let bytes = fs::metadata(path)
+        .map_err(IoError::storage("read", path))?
+        .len();
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update_mmap_rayon(path)
+        .map_err(IoError::storage("read", path))?;
+    Ok((bytes, *hasher.finalize().as_bytes()))
+}
+
+#[derive(Default)]
+struct Found {
+    files: Vec<Candidate>,
+    skipped: BTreeSet<(String, String)>,
+}
+
+impl Found {
+    fn skip(&mut self, root: &Path, path: &Path, reason: String) {
+        self.skipped.insert((relative(root, path), reason));
+    }
+
+    fn file(&mut self, path: &Path, root: &Path, base: &Path) -> Result<(), IoError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let relative = relative(root, path);
+        let classified = match classify(&name) {
+            Ok((Format::JsonLines, Compression::None)) if starts_with_array(path)? => {
+                Err("a JSON array, not one object per line; convert it to .jsonl".to_owned())
+            }
+            other => other,
+        };
+        match classified {
+            Ok((format, compression)) => self.files.push(Candidate {
+                path: path.to_owned(),
+                relative,
+                format,
+                compression,
+            }),
+            Err(reason) => {
+                let _ = base;
+                self.skipped.insert((relative, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// A folder that cannot be read is an error; a link that leads nowhere or in circles is not.
+    fn walk_error(&mut self, root: &Path, error: walkdir::Error) -> Result<(), IoError> {
+        let path = error.path().unwrap_or(root).to_owned();
+        if error.loop_ancestor().is_some() {
+            self.skip(
+                root,
+                &path,
+                "a symbolic link to a folder above it".to_owned(),
+            );
+            return Ok(());
+        }
+        if path.is_symlink() {
+            self.skip(root, &path, "a symbolic link that leads nowhere".to_owned());
+            return Ok(());
+        }
+        match error.into_io_error() {
+            Some(source) => Err(IoError::Storage {
+                action: "read",
+                path,
+                source,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the first character of a `.json` file opens an array.
+fn starts_with_array(path: &Path) -> Result<bool, IoError> {
+    use std::io::Read as _;
+    let mut start = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(4096).read_to_end(&mut start))
+        .map_err(IoError::storage("read", path))?;
+    let text = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&start);
+    Ok(text.trim_ascii_start().first() == Some(&b'['))
+}
+
+fn relative(root: &Path, path: &Path) -> String {
+    let rest = path.strip_prefix(root).unwrap_or(path);
+    let parts: Vec<_> = rest
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .map(|part| part.as_os_str().to_string_lossy())
+        .collect();
+    parts.join("/")
+}
+
+fn common_root(selections: &[Selection]) -> PathBuf {
+    let mut roots = selections.iter().map(Selection::root);
+    let Some(first) = roots.next() else {
+        return PathBuf::from(".");
+    };
+    let common = roots.fold(first, |common, root| {
+        common
+            .components()
+            .zip(root.components())
+            .take_while(|(left, right)| left == right)
+            .map(|(left, _)| left)
+            .collect()
+    });
+    if common.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        common
+    }
+}
+
+fn dataset_name(inputs: &[String], root: &Path) -> String {
+    let path = match inputs {
+        [single] if Path::new(single).exists() => PathBuf::from(single),
+        _ => root.to_owned(),
+    };
+    let last = |path: &Path| {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    // `.` and `..` have no last component of their own.
+    last(&path)
+        .or_else(|| last(&path.canonicalize().ok()?))
+        .unwrap_or_else(|| "dataset".to_owned())
+}
+
+fn nothing_found(inputs: &[String], found: &Found) -> IoError {
+    let path = inputs.join(" ");
+    match found.skipped.first() {
+        None => IoError::EmptyFolder { path },
+        Some((first, reason)) => IoError::NoDataFiles {
+            path,
+            skipped: found.skipped.len(),
+            first: first.clone(),
+            reason: reason.clone(),
+        },
+    }
+}
+
+/// Hive partition values in the folders of a relative path.
+fn partitions(relative: &str) -> Vec<(String, String)> {
+    let Some((folders, _)) = relative.rsplit_once('/') else {
+        return Vec::new();
+    };
+    folders
+        .split('/')
+        .filter_map(|folder| folder.split_once('='))
+        .filter(|(key, _)| !key.is_empty())
+        .map(|(key, value)| (percent_decode(key), percent_decode(value)))
+        .collect()
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let digit = |idx: usize| {
+            tail.get(idx)
+                .and_then(|&byte| char::from(byte).to_digit(16))
+        };
+        if let (b'%', Some(high), Some(low)) = (first, digit(0), digit(1)) {
+            decoded.push((high * 16 + low) as u8);
+            rest = &tail[2..];
+        } else {
+            decoded.push(first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_say_format_and_compression() {
+        assert_eq!(
+            classify("a.PARQUET"),
+            Ok((Format::Parquet, Compression::None))
+        );
+        assert_eq!(classify("a.b.csv.gz"), Ok((Format::Csv, Compression::Gzip)));
+        assert_eq!(
+            classify("x.ndjson.zst"),
+            Ok((Format::JsonLines, Compression::Zstd))
+        );
+        assert!(classify("x.parquet.gz").is_err());
+        assert!(classify("README").is_err());
+    }
+
+    #[test]
+    fn hive_values_are_percent_decoded() {
+        assert_eq!(
+            partitions("split=train/lang=de%2FAT/x.parquet"),
+            [
+                ("split".to_owned(), "train".to_owned()),
+                ("lang".to_owned(), "de/AT".to_owned())
+            ]
+        );
+        assert_eq!(percent_decode("100%"), "100%");
+        assert!(partitions("a=b.parquet").is_empty());
+    }
+}

@@ -1,0 +1,53 @@
+//! The manifest: digests of all that went in and came out, written last. Readers trust it alone.
+
+use lazaretto_core::report::Counts;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Name of the manifest in the run folder.
+pub const FILE_NAME: &str = "manifest.json";
+
+/// Files of a run folder that the manifest does not list: itself, and what differs between two
+/// runs over the same input.
+pub const UNLISTED: [&str; 2] = [FILE_NAME, "timings.json"];
+
+/// Identifies the version of [`Manifest`].
+pub const SCHEMA: &str = "https://lazaretto.dev/schemas/manifest-1.json";
+
+/// One file and the digest of its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileDigest {
+    /// Path relative to the input root or the run folder, `/` between components.
+    pub path: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the bytes, in hexadecimal.
+    pub blake3: String,
+}
+
+/// The content of `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of the structure, an address.
+    pub schema: String,
+    /// Name of the tool.
+    pub tool: String,
+    /// Version of the tool.
+    pub tool_version: String,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// BLAKE3 of the settings as run.
+    pub settings_hash: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Version of the canonical encoding behind the row hashes.
+    pub canonical_encoding: u8,
+    /// Number of records by verdict.
+    pub counts: Counts,
+    /// Input files, sorted by path.
+    pub inputs: Vec<FileDigest>,
+    /// Every file of the run folder but those in [`UNLISTED`], sorted by path.
+    pub outputs: Vec<FileDigest>,
+}

@@ -1,0 +1,198 @@
+//! What a sample of the records says about each column.
+
+use std::collections::BTreeSet;
+
+use arrow::array::cast::AsArray;
+use arrow::array::types::Float64Type;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::DataType;
+
+use super::given::{is_string, vector_item};
+use crate::dataset::Dataset;
+use crate::error::IoError;
+
+/// Records in the sample.
+const SAMPLE_ROWS: u64 = 5_000;
+/// Units the sample is taken from.
+const SAMPLE_UNITS: usize = 8;
+
+/// Content of one column in the sample.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ColumnSample {
+    /// Records that are not null.
+    pub(super) values: usize,
+    /// Records that are null.
+    pub(super) nulls: usize,
+    /// Distinct values that are not null (scalar columns).
+    pub(super) distinct: usize,
+    /// Mean length of strings, in characters.
+    pub(super) mean_length: f64,
+    /// Mean number of spaces in strings.
+    pub(super) mean_spaces: f64,
+    /// Share of strings that start with `http://` or `https://`.
+    pub(super) urls: f64,
+    /// Share of strings that are hexadecimal and at least 32 characters long.
+    pub(super) digests: f64,
+    /// Share of strings that start like a date.
+    pub(super) dates: f64,
+    /// Whether all numbers are whole.
+    pub(super) whole: bool,
+    /// Smallest and largest number.
+    pub(super) range: Option<(f64, f64)>,
+    /// Common length of the lists of numbers, if they have one.
+    pub(super) vector_length: Option<usize>,
+    /// Whether the lists hold numbers in `0..=1` that add up to 1.
+    pub(super) adds_up: bool,
+}
+
+impl ColumnSample {
+    /// Whether no value occurs twice and none is null.
+    pub(super) fn unique(&self) -> bool {
+        self.values > 0 && self.nulls == 0 && self.distinct == self.values
+    }
+
+    /// Whether values repeat: at most half of them are distinct, or there are hardly any.
+    pub(super) fn repeats(&self) -> bool {
+        self.distinct <= (self.values / 2).max(2)
+    }
+
+    /// Whether strings read like sentences and not like names.
+    pub(super) fn prose(&self) -> bool {
+        self.mean_length >= 30.0 && self.mean_spaces >= 3.0
+    }
+}
+
+/// Samples every column of the dataset.
+pub(super) fn take(dataset: &Dataset) -> Result<Vec<ColumnSample>, IoError> {
+    let units = dataset.units();
+    let chosen = units.len().min(SAMPLE_UNITS);
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    let mut failure = None;
+    for pick in 0..chosen {
+        let unit = pick * units.len() / chosen;
+        let wanted = SAMPLE_ROWS.div_ceil(chosen as u64) as usize;
+        let mut taken = 0;
+        for batch in dataset.batches(unit, None)? {
+            match batch {
+                Ok(batch) => {
+                    let rows = batch.num_rows().min(wanted - taken);
+                    batches.push(batch.slice(0, rows));
+                    taken += rows;
+                }
+                Err(IoError::Interrupted) => return Err(IoError::Interrupted),
+                // An unreadable unit is the scan's to report; other units tell enough.
+                Err(error) => failure = failure.or(Some(error)),
+            }
+            if taken >= wanted {
+                break;
+            }
+        }
+    }
+    match failure {
+        Some(error) if batches.is_empty() => return Err(error),
+        _ => {}
+    }
+    let sample = concat_batches(dataset.full_schema(), &batches)
+        .unwrap_or_else(|_| RecordBatch::new_empty(dataset.full_schema().clone()));
+    Ok(sample.columns().iter().map(examine).collect())
+}
+
+fn examine(column: &ArrayRef) -> ColumnSample {
+    let nulls = column.logical_null_count();
+    let mut sample = ColumnSample {
+        nulls,
+        values: column.len() - nulls,
+        ..ColumnSample::default()
+    };
+    let data_type = column.data_type();
+    if is_string(data_type) {
+        examine_strings(column, &mut sample);
+    } else if data_type.is_numeric() || data_type.is_temporal() || *data_type == DataType::Boolean
+    {
+        examine_numbers(column, &mut sample);
+    } else if vector_item(data_type).is_some_and(DataType::is_numeric) {
+        examine_vectors(column, &mut sample);
+    }
+    sample
+}
+
+fn examine_strings(column: &ArrayRef, sample: &mut ColumnSample) {
+    let Ok(strings) = cast(column, &DataType::LargeUtf8) else {
+        return;
+    };
+    let strings = strings.as_string::<i64>();
+    let mut distinct = BTreeSet::new();
+    let (mut length, mut spaces, mut urls, mut digests, mut dates) = (0, 0, 0, 0, 0);
+    for value in strings.iter().flatten() {
+        distinct.insert(value);
+        length += value.chars().count();
+        spaces += value.bytes().filter(|&byte| byte == b' ').count();
+        urls += usize::from(value.starts_with("http://") || value.starts_with("https://"));
+        digests +=
+            usize::from(value.len() >= 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        dates += usize::from(starts_like_date(value));
+    }
+    let share = |count: usize| count as f64 / sample.values.max(1) as f64;
+    sample.mean_length = share(length);
+    sample.mean_spaces = share(spaces);
+    sample.urls = share(urls);
+    sample.digests = share(digests);
+    sample.dates = share(dates);
+    sample.distinct = distinct.len();
+}
+
+fn starts_like_date(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    bytes.len() >= 10
+        && bytes[..10].iter().enumerate().all(|(idx, byte)| match idx {
+            4 | 7 => matches!(byte, b'-' | b'/'),
+            _ => byte.is_ascii_digit(),
+        })
+}
+
+fn examine_numbers(column: &ArrayRef, sample: &mut ColumnSample) {
+    // Times count in their own unit.
+    let numbers = match column.data_type() {
+        DataType::Date32 | DataType::Time32(_) => cast(column, &DataType::Int32),
+        data_type if data_type.is_temporal() => cast(column, &DataType::Int64),
+        _ => Ok(column.clone()),
+    };
+    let Ok(numbers) = numbers.and_then(|numbers| cast(&numbers, &DataType::Float64)) else {
+        return;
+    };
+    let numbers = numbers.as_primitive::<Float64Type>();
+    let mut distinct = BTreeSet::new();
+    sample.whole = true;
+    for value in numbers.iter().flatten().filter(|value| !value.is_nan()) {
+        // Bits order differently from numbers, which does not matter for counting.
+        distinct.insert(value.to_bits());
+        sample.whole &= value.fract() == 0.0;
+        sample.range = Some(sample.range.map_or((value, value), |(low, high)| {
+            (f64::min(low, value), f64::max(high, value))
+        }));
+    }
+    sample.distinct = distinct.len();
+}
+
+fn examine_vectors(column: &ArrayRef, sample: &mut ColumnSample) {
+    let item = DataType::new_large_list(DataType::Float64, true);
+    let Ok(lists) = cast(column, &item) else {
+        return;
+    };
+    let lists = lists.as_list::<i64>();
+    let mut lengths = BTreeSet::new();
+    sample.adds_up = sample.values > 0;
+    for list in lists.iter().flatten() {
+        lengths.insert(list.len());
+        let values = list.as_primitive::<Float64Type>();
+        let in_range = values
+            .iter()
+            .all(|value| value.is_some_and(|value| (0.0..=1.0).contains(&value)));
+        let sum: f64 = values.iter().flatten().sum();
+        sample.adds_up &= in_range && (sum - 1.0).abs() < 0.01;
+    }
+    if let (1, Some(&length)) = (lengths.len(), lengths.first()) {
+        sample.vector_length = (length > 0).then_some(length);
+    }
+}

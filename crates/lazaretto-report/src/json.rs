@@ -1,0 +1,85 @@
+//! `report.json` and its schema.
+
+use lazaretto_core::report::{Report, SCHEMA};
+use serde::Serialize;
+
+pub(crate) fn report(report: &Report) -> String {
+    // Free-form values keep the order they were built in when some other crate of the build turns
+    // on serde_json's `preserve_order`; sorted, the bytes do not depend on that.
+    let mut report = report.clone();
+    for detector in &mut report.detectors {
+        detector.parameters.sort_all_objects();
+    }
+    for finding in &mut report.findings {
+        for value in finding.evidence.values_mut() {
+            value.sort_all_objects();
+        }
+    }
+    pretty(&report)
+}
+
+pub(crate) fn schema() -> String {
+    let mut schema = schemars::schema_for!(Report);
+    schema.insert("$id".to_owned(), SCHEMA.into());
+    schema.insert("title".to_owned(), "Lazaretto report".into());
+    let mut value = schema.to_value();
+    value.sort_all_objects();
+    pretty(&value)
+}
+
+/// Indented JSON with a final line break.
+pub(crate) fn pretty<T: Serialize>(value: &T) -> String {
+    let mut text = serde_json::to_string_pretty(value)
+        .expect("types with string keys and derived implementations serialise");
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn a_report_reads_back_and_fits_its_schema() {
+        let validator =
+            jsonschema::validator_for(&serde_json::from_str(&schema()).unwrap()).unwrap();
+        for original in [sample::report(), sample::quiet_report()] {
+            let text = super::report(&original);
+            assert!(text.ends_with("}\n"));
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let errors: Vec<String> = validator
+                .iter_errors(&value)
+                .map(|e| e.to_string())
+                .collect();
+            assert_eq!(errors, Vec::<String>::new());
+            let back: Report = serde_json::from_value(value).unwrap();
+            assert_eq!(super::report(&back), text);
+        }
+    }
+
+    #[test]
+    fn the_schema_refuses_what_is_not_a_report() {
+        let validator =
+            jsonschema::validator_for(&serde_json::from_str(&schema()).unwrap()).unwrap();
+        let mut value: serde_json::Value =
+            serde_json::from_str(&super::report(&sample::report())).unwrap();
+        value["findings"][0]["severity"] = "dreadful".into();
+        assert!(!validator.is_valid(&value));
+        value["findings"][0]["severity"] = "high".into();
+        assert!(validator.is_valid(&value));
+        value["colour"] = "red".into();
+        assert!(!validator.is_valid(&value));
+    }
+
+    #[test]
+    fn the_order_of_keys_does_not_depend_on_how_a_value_was_built() {
+        let mut report = sample::report();
+        report.detectors[0].parameters =
+            serde_json::from_str(r#"{"b":1,"a":{"d":1,"c":2}}"#).unwrap();
+        let text = super::report(&report);
+        let position = |key: &str| text.find(key).unwrap();
+        assert!(position("\"a\": {") < position("\"b\": 1"));
+        assert!(position("\"c\": 2") < position("\"d\": 1"));
+    }
+}

@@ -1,0 +1,335 @@
+//! The command line, and how its flags override a pipeline.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lazaretto_engine::pipeline::{self, BUILT_IN, PipelineFile, Problem, suggestion};
+use lazaretto_engine::{EngineError, Settings};
+
+/// Quarantine for training data: scans datasets for poisoned records before a training job may
+/// read them.
+#[derive(Debug, Parser)]
+#[command(name = "lazaretto", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Print nothing but errors.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Print more: timings, every detector.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+}
+
+impl Arguments {
+    pub(crate) fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
+}
+
+/// How much is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verbosity {
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Scan a dataset: clean records to OUT/clean, suspicious ones to OUT/quarantine, evidence
+    /// beside them.
+    ///
+    /// Exit codes: 0 the policy passed, 1 the policy failed, 2 usage or configuration, 3
+    /// incomplete (something could not be judged), 4 integrity failure, 5 another run committed
+    /// first. Treat anything else as failure.
+    Scan(ScanOptions),
+    /// Show what a dataset is and how it would be scanned.
+    Inspect(InspectOptions),
+    /// List the detectors, or document one.
+    Detectors(DetectorsOptions),
+    /// Write a commented pipeline file for a dataset.
+    Init(InitOptions),
+    /// Print the JSON Schema of a file that Lazaretto reads or writes.
+    Schema(SchemaOptions),
+}
+
+/// The dataset and what its columns are for.
+#[derive(Args, Debug)]
+pub(crate) struct DatasetOptions {
+    /// Folders, files or globs: Parquet, Arrow IPC, CSV, JSONL (text formats also .gz, .zst).
+    #[arg(required = true, value_name = "DATA")]
+    pub(crate) inputs: Vec<String>,
+    /// Pipeline: `auto`, `tabular`, `text-classification`, `instruction`, `embedding`, or a file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
+    pub(crate) pipeline: String,
+    /// Column that names a record.
+    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    id: Option<String>,
+    /// Column with the class a model is to learn.
+    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    label: Option<String>,
+    /// Column with free text; may be repeated.
+    #[arg(long, value_name = "COL", num_args = 1.., help_heading = "Columns (inferred when not given)")]
+    text: Vec<String>,
+    /// Column with what a language model is given.
+    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    prompt: Option<String>,
+    /// Column with what a language model is to answer.
+    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    response: Option<String>,
+    /// Column with a vector per record.
+    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    embedding: Option<String>,
+    /// Column with the class probabilities of a trained model.
+    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    probabilities: Option<String>,
+    /// Column that says where a record comes from.
+    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    source: Option<String>,
+    /// Column that says when a record was made.
+    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    time: Option<String>,
+    /// Run only these detectors.
+    #[arg(long, value_name = "DETECTOR", num_args = 1.., value_delimiter = ',')]
+    only: Vec<String>,
+    /// Run all but these detectors.
+    #[arg(long, value_name = "DETECTOR", num_args = 1.., value_delimiter = ',')]
+    skip: Vec<String>,
+    /// Memory to stay within [default: 4GiB].
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Number of threads; 0 is one per core [default: 0].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Seed of all sampling; the same seed gives the same bytes [default: 0].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ScanOptions {
+    #[command(flatten)]
+    pub(crate) dataset: DatasetOptions,
+    /// Run folder to make; must not exist.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+    /// False-discovery rate among single records held back, in (0, 0.5] [default: 0.05].
+    #[arg(long, value_name = "Q")]
+    fdr: Option<f64>,
+    /// When the gate fails; may be repeated: `never`, `low`, `medium`, `high`, `critical` (a
+    /// finding of at least this severity holds records back), `quarantine`, `quarantine>N`,
+    /// `quarantine>P%`, `group>P%` (share of one class or source)
+    /// [default: high, quarantine>1%, group>20%].
+    #[arg(long, value_name = "RULE", num_args = 1.., value_delimiter = ',')]
+    fail_on: Vec<String>,
+    /// What to print at the end: a summary, or the whole report.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectOptions {
+    #[command(flatten)]
+    pub(crate) dataset: DatasetOptions,
+    /// Records that are profiled.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) sample: usize,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InitOptions {
+    #[command(flatten)]
+    pub(crate) dataset: DatasetOptions,
+    /// The file to write; must not exist.
+    #[arg(long, value_name = "FILE", default_value = "lazaretto.toml")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DetectorsOptions {
+    /// The detector to document.
+    pub(crate) name: Option<String>,
+    /// Print the documentation of all detectors as one Markdown page.
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) reference: bool,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SchemaOptions {
+    /// The file the schema is for.
+    #[arg(value_enum)]
+    pub(crate) file: SchemaOf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// A pipeline file.
+    Pipeline,
+    /// `report.json`.
+    Report,
+    /// `manifest.json`.
+    Manifest,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+impl DatasetOptions {
+    /// The pipeline with the flags written over it.
+    fn overridden(&self) -> Result<PipelineFile> {
+        let mut file = load(&self.pipeline)?;
+        let roles = &mut file.roles;
+        for (flag, role) in [
+            (&self.id, &mut roles.id),
+            (&self.label, &mut roles.label),
+            (&self.prompt, &mut roles.prompt),
+            (&self.response, &mut roles.response),
+            (&self.embedding, &mut roles.embedding),
+            (&self.probabilities, &mut roles.probabilities),
+            (&self.source, &mut roles.source),
+            (&self.time, &mut roles.time),
+        ] {
+            if flag.is_some() {
+                role.clone_from(flag);
+            }
+        }
+        for (flag, list) in [
+            (&self.text, &mut roles.text),
+            (&self.only, &mut file.detectors.only),
+            (&self.skip, &mut file.detectors.skip),
+        ] {
+            if !flag.is_empty() {
+                list.clone_from(flag);
+            }
+        }
+        if self.memory.is_some() {
+            file.memory.clone_from(&self.memory);
+        }
+        file.threads = self.threads.or(file.threads);
+        file.seed = self.seed.or(file.seed);
+        Ok(file)
+    }
+
+    fn settings(&self, file: PipelineFile) -> Result<Settings> {
+        Settings::new(&self.pipeline_name(), file).map_err(|problems| {
+            EngineError::Pipeline {
+                origin: format!("`{}` with the flags given", self.pipeline),
+                problems,
+            }
+            .into()
+        })
+    }
+
+    /// The settings for commands that scan nothing.
+    pub(crate) fn plain_settings(&self) -> Result<Settings> {
+        self.settings(self.overridden()?)
+    }
+
+    /// A pipeline file goes by its name, not by where it lies: reports are the same everywhere.
+    fn pipeline_name(&self) -> String {
+        std::path::Path::new(&self.pipeline)
+            .file_name()
+            .map_or_else(|| self.pipeline.clone(), |name| name.to_string_lossy().into_owned())
+    }
+}
+
+impl ScanOptions {
+    /// The settings of the scan.
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        let mut file = self.dataset.overridden()?;
+        file.fdr = self.fdr.or(file.fdr);
+        if !self.fail_on.is_empty() {
+            file.policy.fail_on = Some(self.fail_on.clone());
+        }
+        self.dataset.settings(file)
+    }
+}
+
+/// The built-in pipeline or the pipeline file called `name`.
+fn load(name: &str) -> Result<PipelineFile> {
+    let built_in = BUILT_IN.iter().find(|(known, _)| *known == name);
+    let is_file = name.contains(['/', '\\']) || name.to_ascii_lowercase().ends_with(".toml");
+    let text = match built_in {
+        Some((_, text)) => (*text).to_owned(),
+        None if is_file => std::fs::read_to_string(name)
+            .with_context(|| format!("read pipeline file `{name}`"))?,
+        None => {
+            let known = BUILT_IN.iter().map(|(known, _)| *known);
+            let problem = Problem::new(
+                "--pipeline",
+                format!(
+                    "no built-in pipeline `{name}`{}; a file is given with its `.toml`",
+                    suggestion(name, known)
+                ),
+            );
+            return Err(EngineError::Pipeline {
+                origin: format!("`{name}`"),
+                problems: vec![problem],
+            }
+            .into());
+        }
+    };
+    pipeline::parse(&text).map_err(|problems| {
+        EngineError::Pipeline {
+            origin: format!("`{name}`"),
+            problems,
+        }
+        .into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_override_the_pipeline() {
+        let arguments = Arguments::try_parse_from([
+            "lazaretto", "scan", "data", "--out", "run", "--pipeline", "tabular", "--only", "ecod",
+            "--fdr", "0.1", "--seed", "7", "--fail-on", "never",
+        ])
+        .unwrap();
+        let Command::Scan(options) = arguments.command else {
+            panic!("not a scan")
+        };
+        let settings = options.settings().unwrap();
+        assert_eq!(settings.only, ["ecod"]);
+        assert!((settings.fdr - 0.1).abs() < 1e-12);
+        assert_eq!(settings.seed, 7);
+        assert_eq!(settings.rules.len(), 1);
+        assert_eq!(settings.pipeline, "tabular");
+    }
+
+    #[test]
+    fn a_misspelt_pipeline_is_suggested() {
+        let error = load("tabluar").unwrap_err();
+        let Some(EngineError::Pipeline { problems, .. }) = error.downcast_ref() else {
+            panic!("{error}")
+        };
+        assert!(problems[0].message.contains("did you mean `tabular`?"), "{problems:?}");
+    }
+}

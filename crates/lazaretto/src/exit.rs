@@ -1,0 +1,66 @@
+//! Errors as people see them, and exit codes as scripts see them.
+
+use std::process::ExitCode;
+
+use anyhow::Error;
+use lazaretto_engine::EngineError;
+use lazaretto_io::IoError;
+
+use crate::output::error_line;
+
+const USAGE: u8 = 2;
+const INTEGRITY: u8 = 4;
+const OTHER_RUN: u8 = 5;
+/// The file system failed (`EX_IOERR` of sysexits.h).
+const STORAGE: u8 = 74;
+/// Ended by Ctrl-C, as shells report it.
+const INTERRUPTED: u8 = 130;
+
+/// Prints `error` with its causes and hints, and gives its exit code.
+pub(crate) fn report(error: &Error) -> ExitCode {
+    let engine = error.downcast_ref::<EngineError>();
+    if engine.is_some_and(EngineError::is_interrupted) {
+        error_line("interrupted: nothing was committed and the partial output is removed");
+        error_line("hint: run the same command to start again");
+        return ExitCode::from(INTERRUPTED);
+    }
+    error_line(&format!("error: failed to {error}"));
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        // Messages often carry their cause's words already.
+        if !last.contains(&text) {
+            error_line(&format!("  caused by: {text}"));
+        }
+        last = text;
+    }
+    match engine {
+        Some(EngineError::Pipeline { problems, .. }) => {
+            for problem in problems {
+                error_line(&format!("  {problem}"));
+            }
+        }
+        Some(EngineError::NoDetector { reasons }) => {
+            for (detector, reason) in reasons {
+                error_line(&format!("  {detector}: {reason}"));
+            }
+        }
+        _ => {}
+    }
+    if let Some(hint) = engine.and_then(EngineError::hint) {
+        error_line(&format!("hint: {hint}"));
+    }
+    ExitCode::from(code(engine))
+}
+
+fn code(engine: Option<&EngineError>) -> u8 {
+    match engine {
+        Some(EngineError::Io(error)) => match error {
+            IoError::Conservation { .. } => INTEGRITY,
+            IoError::OutBusy { .. } | IoError::CommittedElsewhere { .. } => OTHER_RUN,
+            IoError::Storage { .. } | IoError::Encode { .. } => STORAGE,
+            _ => USAGE,
+        },
+        _ => USAGE,
+    }
+}

@@ -1,0 +1,129 @@
+//! `lazaretto init`: a commented pipeline file for a dataset.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context as _, Result};
+use lazaretto_core::Role;
+use lazaretto_detectors::{Registration, find};
+use lazaretto_engine::{Inspection, inspect, pipeline};
+use lazaretto_report::terminal;
+use toml::Value;
+
+use crate::arguments::{InitOptions, Verbosity};
+use crate::catalogue::parameters;
+use crate::output::print;
+
+pub(crate) fn run(options: &InitOptions, verbosity: Verbosity) -> Result<ExitCode> {
+    let settings = options.dataset.plain_settings()?;
+    let cancel = Arc::new(AtomicBool::new(false));
+    let inspection = inspect(&options.dataset.inputs, &settings, 0, &cancel)?;
+    let text = write(&inspection);
+    let path = &options.out;
+    let mut file = File::create_new(path).with_context(|| {
+        format!("write `{}` (give another file with --out)", path.display())
+    })?;
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("write `{}`", path.display()))?;
+    if verbosity > Verbosity::Quiet {
+        print(&format!(
+            "wrote {0}; use it with `lazaretto scan DATA --pipeline {0} --out RUN`\n",
+            path.display()
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pipeline for an inspected dataset.
+fn write(inspection: &Inspection) -> String {
+    let mut text = String::from(
+        "# A Lazaretto pipeline. Lines that are commented out show the defaults.\n\
+         # `lazaretto schema pipeline` prints the JSON Schema, `lazaretto detectors NAME` documents a detector.\n\n\
+         # False-discovery rate among single records held back.\n# fdr = 0.05\n\
+         # Seed of all sampling; keep your own private when the data comes from people who may know this tool.\n# seed = 0\n\
+         # Memory to stay within, and threads (0 is one per core).\n# memory = \"4GiB\"\n# threads = 0\n",
+    );
+    text.push_str(&roles(inspection));
+    text.push_str("\n[detectors]\n# Only these; empty means all that apply.\nonly = []\n# All but these.\nskip = []\n");
+    text.push_str(
+        "\n[policy]\n# The gate fails on any of these; see `lazaretto scan --help`.\n\
+         # fail_on = [\"high\", \"quarantine>1%\", \"group>20%\"]\n\
+         # Largest corrected p-value of a finding that holds its records back.\n# finding_p = 0.01\n\
+         # Whether single records are held back when their fused q-value is within fdr.\n# hold_rows = true\n",
+    );
+    text.push_str("\n# Detectors that apply to this dataset, with their default parameters.\n");
+    for planned in &inspection.plan.detectors {
+        let spec = planned.detector.spec();
+        if let Some(registration) = find(spec.id) {
+            let _ = write!(text, "\n# {}: {}\n{}", spec.id, spec.summary, commented(registration));
+        }
+    }
+    text.push_str("\n# Detectors that do not apply:\n");
+    for over in &inspection.plan.passed_over {
+        let _ = writeln!(text, "# {}: {}", over.id, terminal(&over.reason));
+    }
+    debug_assert!(pipeline::parse(&text).is_ok());
+    text
+}
+
+fn commented(registration: &Registration) -> String {
+    parameters(registration, "# ")
+}
+
+/// The roles as inferred, each with its reason; columns without a special role are comments.
+fn roles(inspection: &Inspection) -> String {
+    let columns = &inspection.facts.columns;
+    let mut text = String::from("\n[roles]\n");
+    let single = [
+        (Role::Id, "id"),
+        (Role::Label, "label"),
+        (Role::Embedding, "embedding"),
+        (Role::Probabilities, "probabilities"),
+        (Role::Source, "source"),
+        (Role::Time, "time"),
+    ];
+    for (role, key) in single {
+        match columns.iter().find(|column| column.role == role) {
+            Some(column) => {
+                let _ = writeln!(
+                    text,
+                    "# {}\n{key} = {}",
+                    terminal(&column.reason),
+                    quoted(&column.name)
+                );
+            }
+            None => {
+                let _ = writeln!(text, "# {key} = \"COLUMN\"");
+            }
+        }
+    }
+    let texts: Vec<String> = columns
+        .iter()
+        .filter(|column| column.role == Role::Text)
+        .map(|column| quoted(&column.name))
+        .collect();
+    let _ = writeln!(text, "text = [{}]", texts.join(", "));
+    text.push_str("\n# Any other column by name, with its role.\n[roles.other]\n");
+    let listed = |role: Role| {
+        role != Role::Text && single.iter().all(|(single, _)| *single != role)
+    };
+    for column in columns.iter().filter(|column| listed(column.role)) {
+        let _ = writeln!(
+            text,
+            "{} = \"{}\" # {}",
+            quoted(&column.name),
+            column.role,
+            terminal(&column.reason)
+        );
+    }
+    text
+}
+
+/// A TOML string, usable as key and as value.
+fn quoted(text: &str) -> String {
+    Value::String(text.to_owned()).to_string()
+}
