@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use arrow::array::LargeStringArray;
-
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lazaretto_core::{
     Batch, DataFacts, Derived, Detector, FitContext, Intermediate, RecordKey, RowHasher, TextField,
     TextPart,
@@ -71,11 +71,11 @@ fn row_hashing(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(batch.num_rows() as u64));
     group.bench_function("reviews", |bencher| {
         bencher.iter(|| {
-            let mut hasher = match RowHasher::new(batch.columns()) { Ok(h)=>h, Err(e)=>panic!("{e}") };
+            let mut hasher = RowHasher::new(batch.columns())?;
             for row_idx in 0..batch.num_rows() {
                 black_box(hasher.hash(row_idx));
             }
-            
+            Ok::<(), arrow::error::ArrowError>(())
         });
     });
     group.finish();
@@ -173,13 +173,12 @@ fn neighbors(criterion: &mut Criterion) {
     group.finish();
 }
 
-
-struct Criterion; enum Throughput{Bytes(u64),Elements(u64)} struct Group(String,f64);struct Bencher(std::time::Duration,u32);
-impl Criterion{fn benchmark_group(&mut self,n:&str)->Group{Group(n.into(),0.0)}}
-impl Group{fn throughput(&mut self,t:Throughput){self.1=match t{Throughput::Bytes(n)|Throughput::Elements(n)=>n as f64}}fn sample_size(&mut self,_:usize){}fn finish(self){}
-fn bench_function(&mut self,n:&str,mut f:impl FnMut(&mut Bencher)){let mut b=Bencher(std::time::Duration::ZERO,0);f(&mut b);println!("{} {n}: {:?} {:.2e}/s",self.0,b.0/b.1,self.1/(b.0/b.1).as_secs_f64())}}
-impl Bencher{fn iter<R>(&mut self,mut f:impl FnMut()->R){for i in 0..11{let s=std::time::Instant::now();black_box(f());if i>0{self.0+=s.elapsed();self.1+=1;}}}}
-fn main(){let c=&mut Criterion;quantile_sketch(c);tokenizer(c);row_hashing(c);min_hash(c);neighbors(c);}
-
-#[inline]
-pub fn kernels(){}
+criterion_group!(
+    kernels,
+    quantile_sketch,
+    tokenizer,
+    row_hashing,
+    min_hash,
+    neighbors
+);
+criterion_main!(kernels);

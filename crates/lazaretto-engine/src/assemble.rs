@@ -246,7 +246,11 @@ impl Assembler {
             None
         };
         let categorical = if wanted.categorical {
-            let arrays = self.layout.categorical.iter().filter_map(|&idx| column(idx));
+            let arrays = self
+                .layout
+                .categorical
+                .iter()
+                .filter_map(|&idx| column(idx));
             arrays.map(hashed).collect::<Result<_, _>>()?
         } else {
             Vec::new()
@@ -332,7 +336,9 @@ pub(crate) fn text_field_names(schema: &SchemaRef, layout: &Layout) -> Vec<Strin
 
 /// The column as strings.
 pub(crate) fn strings(array: &ArrayRef) -> Result<LargeStringArray, ArrowError> {
-    Ok(cast(array, &DataType::LargeUtf8)?.as_string::<i64>().clone())
+    Ok(cast(array, &DataType::LargeUtf8)?
+        .as_string::<i64>()
+        .clone())
 }
 
 /// Index of each value in `known`, [`NO_LABEL`] where null or unknown.
@@ -370,9 +376,10 @@ fn numeric<'a>(
 fn as_f64(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let temporal_bits = match array.data_type() {
         DataType::Date32 | DataType::Time32(_) => Some(DataType::Int32),
-        DataType::Date64 | DataType::Time64(_) | DataType::Timestamp(..) | DataType::Duration(_) => {
-            Some(DataType::Int64)
-        }
+        DataType::Date64
+        | DataType::Time64(_)
+        | DataType::Timestamp(..)
+        | DataType::Duration(_) => Some(DataType::Int64),
         _ => None,
     };
     match temporal_bits {
@@ -421,7 +428,9 @@ fn vectors(array: &ArrayRef, dim: usize) -> Result<Vectors, ArrowError> {
             cast(array, &DataType::LargeList(Arc::clone(item)))?
         }
         other => {
-            return Err(ArrowError::CastError(format!("{other} is no list of numbers")));
+            return Err(ArrowError::CastError(format!(
+                "{other} is no list of numbers"
+            )));
         }
     };
     let lists = lists.as_list::<i64>();
@@ -461,7 +470,10 @@ fn large_list(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 
 /// Strings, or lists of strings joined by line breaks.
 fn texts(array: &ArrayRef) -> Result<LargeStringArray, ArrowError> {
-    if !matches!(array.data_type(), DataType::List(_) | DataType::LargeList(_)) {
+    if !matches!(
+        array.data_type(),
+        DataType::List(_) | DataType::LargeList(_)
+    ) {
         return strings(array);
     }
     let lists = large_list(array)?;
@@ -587,7 +599,12 @@ mod tests {
         let owned = vectors(&ragged, 2).unwrap();
         let view = owned.view().unwrap();
         assert_eq!(view.row(0).to_vec(), [1.0, 2.0]);
-        assert!(view.row(1).iter().chain(view.row(2)).all(|value| value.is_nan()));
+        assert!(
+            view.row(1)
+                .iter()
+                .chain(view.row(2))
+                .all(|value| value.is_nan())
+        );
     }
 
     #[test]

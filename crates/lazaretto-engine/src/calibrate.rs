@@ -63,7 +63,9 @@ impl Null {
         let grid = if n <= GRID {
             scores.iter().copied().map(f64::from).collect()
         } else {
-            (0..GRID).map(|i| at(i as f64 / (GRID - 1) as f64)).collect()
+            (0..GRID)
+                .map(|i| at(i as f64 / (GRID - 1) as f64))
+                .collect()
         };
         let tail = (n >= MIN_SCORES)
             .then(|| fit_tail(&scores, TAIL, censored))
@@ -118,7 +120,9 @@ impl Null {
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.tail {
-            None => "too few distinct scores for a calibrated tail: informs, does not decide".to_owned(),
+            None => {
+                "too few distinct scores for a calibrated tail: informs, does not decide".to_owned()
+            }
             Some(tail) => format!(
                 "null from the bulk of {} scores; tail above {:.4} with shape {:.3} and scale {:.4}",
                 self.n, tail.threshold, tail.shape, tail.scale
@@ -167,11 +171,9 @@ fn fit_tail(scores: &[f32], fraction: f64, censored: f64) -> Option<Tail> {
     let best = (0..=20)
         .map(|step| f64::from(step) * 0.05)
         .map(|shape| {
-            let ln_scale = golden_section(
-                median.ln() - 6.0,
-                median.ln() + 6.0,
-                |ln_scale| ln_likelihood(shape, ln_scale),
-            );
+            let ln_scale = golden_section(median.ln() - 6.0, median.ln() + 6.0, |ln_scale| {
+                ln_likelihood(shape, ln_scale)
+            });
             (ln_likelihood(shape, ln_scale), shape, ln_scale)
         })
         .max_by(|left, right| left.0.total_cmp(&right.0))?;
@@ -262,7 +264,10 @@ mod tests {
         let null = Null::fit(exponential(&mut rng, 20_000), 0.05);
         for (score, expected) in [(0.1, 0.905), (1.0, 0.368), (4.0, 0.0183), (9.0, 1.23e-4)] {
             let p: f64 = null.p_value(score);
-            assert!((p / expected).ln().abs() < 0.5, "{score}: {p} for {expected}");
+            assert!(
+                (p / expected).ln().abs() < 0.5,
+                "{score}: {p} for {expected}"
+            );
         }
     }
 
@@ -288,7 +293,10 @@ mod tests {
             let mut last = 1.0;
             for step in -10..2000 {
                 let p = null.p_value(f64::from(step) * 0.05);
-                assert!(p > 0.0 && p <= last + 1e-12, "n {n} step {step}: {p} after {last}");
+                assert!(
+                    p > 0.0 && p <= last + 1e-12,
+                    "n {n} step {step}: {p} after {last}"
+                );
                 last = p;
             }
             assert!((null.p_value(f64::NAN) - 1.0).abs() < f64::EPSILON);

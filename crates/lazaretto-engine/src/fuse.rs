@@ -40,6 +40,25 @@ pub fn cauchy_combination(p_values: &[f64]) -> Option<f64> {
     Some(p.clamp(f64::MIN_POSITIVE, 1.0))
 }
 
+/// Weight of the plain p-values beside the tail-area rates in [`fused_p_value`].
+const PLAIN_WEIGHT: f64 = 0.03;
+
+/// One number per record from each detector's p-value and tail-area false-discovery rate (how
+/// many scores at least this high its null predicts, over how many there are; Efron 2004).
+///
+/// The rates carry the weight: the extremes of a detector that finds no more of them than chance
+/// predicts are no evidence, however extreme they are, while a detector with an excess is heard
+/// throughout its tail. Rates of detectors without an excess are all near 1, though, so the plain
+/// p-values enter with a small exponent and order what the rates leave tied. Both are combined by
+/// [`cauchy_combination`]. The result is not a p-value until it has been re-calibrated
+/// ([`crate::calibrate::Decision`]). `None` without p-values.
+#[must_use]
+pub fn fused_p_value(p_values: &[f64], rates: &[f64]) -> Option<f64> {
+    let plain = cauchy_combination(p_values)?;
+    let rate = cauchy_combination(rates)?;
+    Some((rate * plain.powf(PLAIN_WEIGHT)).clamp(f64::MIN_POSITIVE, 1.0))
+}
+
 /// A p-value as a score in `0..1`: `s / (s + 3)` with `s = −log10 p`. Half way at p = 0.001.
 #[must_use]
 pub fn score_of(p: f64) -> f32 {
@@ -130,6 +149,15 @@ mod tests {
     }
 
     #[test]
+    fn an_excess_outranks_an_extreme_and_extremes_order_ties() {
+        let excess = fused_p_value(&[0.01, 0.5], &[0.01, 1.0]).unwrap();
+        let extreme = fused_p_value(&[0.5, 1e-5], &[1.0, 1.0]).unwrap();
+        let ordinary = fused_p_value(&[0.5, 0.4], &[1.0, 1.0]).unwrap();
+        assert!(excess < extreme && extreme < ordinary);
+        assert_eq!(fused_p_value(&[], &[]), None);
+    }
+
+    #[test]
     fn q_values_match_the_textbook() {
         // Benjamini & Hochberg 1995, section 3.1: 15 p-values, 4 rejected at q = 0.05.
         let p_values = [
@@ -141,11 +169,18 @@ mod tests {
             q_values.add(p);
         }
         let q_values = q_values.finish();
-        let rejected = p_values.iter().filter(|&&p| q_values.q_value(p) <= 0.05).count();
+        let rejected = p_values
+            .iter()
+            .filter(|&&p| q_values.q_value(p) <= 0.05)
+            .count();
         assert_eq!(rejected, 4);
         let exact = 15.0 * 0.0095 / 4.0;
         assert!((q_values.q_value(0.0095) / exact - 1.0).abs() < 1e-3);
-        assert!(p_values.windows(2).all(|w| q_values.q_value(w[0]) <= q_values.q_value(w[1])));
+        assert!(
+            p_values
+                .windows(2)
+                .all(|w| q_values.q_value(w[0]) <= q_values.q_value(w[1]))
+        );
     }
 
     #[test]

@@ -20,8 +20,14 @@ use crate::policy::Rule;
 /// Built-in pipelines by name, in the order in which they are listed.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("auto", include_str!("../../../pipelines/auto.toml")),
-    ("embedding", include_str!("../../../pipelines/embedding.toml")),
-    ("instruction", include_str!("../../../pipelines/instruction.toml")),
+    (
+        "embedding",
+        include_str!("../../../pipelines/embedding.toml"),
+    ),
+    (
+        "instruction",
+        include_str!("../../../pipelines/instruction.toml"),
+    ),
     ("tabular", include_str!("../../../pipelines/tabular.toml")),
     (
         "text-classification",
@@ -342,9 +348,11 @@ pub fn structure_problems(file: &PipelineFile) -> Vec<Problem> {
             continue;
         };
         if let Err(errors) = registration.build(parameters) {
-            problems.extend(errors.into_iter().map(|error| {
-                Problem::new(format!("{key}.{}", error.field), error.to_string())
-            }));
+            problems.extend(
+                errors
+                    .into_iter()
+                    .map(|error| Problem::new(format!("{key}.{}", error.field), error.to_string())),
+            );
         }
     }
     problems
@@ -370,14 +378,20 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         "mb" => 1e6,
         "gb" => 1e9,
         "tb" => 1e12,
-        _ => return Err(format!("`{text}` is no size, expected something like `4GiB`")),
+        _ => {
+            return Err(format!(
+                "`{text}` is no size, expected something like `4GiB`"
+            ));
+        }
     };
     let number: f64 = number
         .parse()
         .map_err(|_| format!("`{text}` is no size, expected something like `4GiB`"))?;
     let bytes = number * factor;
     if !(f64::from(64 << 20)..1e18).contains(&bytes) {
-        return Err(format!("`{text}` is out of range, at least 64MiB are needed"));
+        return Err(format!(
+            "`{text}` is out of range, at least 64MiB are needed"
+        ));
     }
     #[expect(clippy::cast_sign_loss, reason = "the range was checked above")]
     Ok(bytes as u64)
@@ -387,10 +401,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 #[must_use]
 pub fn schema() -> String {
     let mut schema = schemars::schema_for!(PipelineFile);
-    if let Some(properties) = schema
-        .get_mut("properties")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         let parameters = REGISTRY
             .iter()
             .map(|registration| {

@@ -82,11 +82,14 @@ impl Plan {
         if plan.detectors.is_empty() {
             let reasons = plan.passed_over.into_iter();
             return Err(EngineError::NoDetector {
-                reasons: reasons.map(|over| (over.id.to_owned(), over.reason)).collect(),
+                reasons: reasons
+                    .map(|over| (over.id.to_owned(), over.reason))
+                    .collect(),
             });
         }
         for planned in &plan.detectors {
-            plan.intermediates.extend(planned.detector.spec().intermediates);
+            plan.intermediates
+                .extend(planned.detector.spec().intermediates);
         }
         if plan.intermediates.contains(&Intermediate::Neighbors) {
             plan.intermediates

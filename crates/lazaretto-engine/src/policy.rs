@@ -100,7 +100,10 @@ pub(crate) struct Facts<'a> {
 
 /// Applies `rules` to a finished scan.
 pub(crate) fn gate(rules: &[Rule], facts: &Facts<'_>) -> Gate {
-    let mut reasons: Vec<String> = rules.iter().filter_map(|rule| verdict(rule, facts)).collect();
+    let mut reasons: Vec<String> = rules
+        .iter()
+        .filter_map(|rule| verdict(rule, facts))
+        .collect();
     let counts = facts.counts;
     let unscanned = counts.unscanned > 0 || counts.unscanned_files > 0;
     let status = match (reasons.is_empty(), unscanned) {
@@ -135,14 +138,19 @@ fn verdict(rule: &Rule, facts: &Facts<'_>) -> Option<String> {
                 finding.action == Action::Quarantine && finding.severity >= least
             };
             let number = facts.findings.iter().filter(severe).count();
-            (number > 0).then(|| format!("{number} finding(s) of severity {least} or above (rule `{rule}`)"))
+            (number > 0).then(|| {
+                format!("{number} finding(s) of severity {least} or above (rule `{rule}`)")
+            })
         }
         Rule::Records(limit) => (counts.quarantine > limit)
             .then(|| format!("{} records held back (rule `{rule}`)", counts.quarantine)),
         Rule::Share(limit) => {
             let share = counts.quarantine as f64 / counts.records.max(1) as f64;
             (share > limit).then(|| {
-                format!("{:.2} % of the records held back (rule `{rule}`)", share * 100.0)
+                format!(
+                    "{:.2} % of the records held back (rule `{rule}`)",
+                    share * 100.0
+                )
             })
         }
         Rule::GroupShare(limit) => {
@@ -152,9 +160,7 @@ fn verdict(rule: &Rule, facts: &Facts<'_>) -> Option<String> {
                 .map(|group| ("class", group))
                 .chain(facts.sources.iter().map(|group| ("source", group)))
                 .filter(|(_, group)| group.records >= MIN_GROUP)
-                .map(|(kind, group)| {
-                    (group.quarantined as f64 / group.records as f64, kind, group)
-                })
+                .map(|(kind, group)| (group.quarantined as f64 / group.records as f64, kind, group))
                 .filter(|(share, ..)| *share > limit)
                 .max_by(|left, right| left.0.total_cmp(&right.0))?;
             let (share, kind, group) = worst;
@@ -181,9 +187,14 @@ fn summary(facts: &Facts<'_>) -> String {
         .iter()
         .filter(|finding| finding.action == Action::Quarantine)
         .count();
+    let by_findings = match holding {
+        0 => "none by a finding, all on their own scores".to_owned(),
+        1 => "1 finding holds records back".to_owned(),
+        _ => format!("{holding} findings hold records back"),
+    };
     format!(
-        "{} of {} records held back, with {holding} finding(s) behind them",
-        counts.quarantine, counts.records
+        "{:.2} % of the records held back; {by_findings}",
+        100.0 * counts.quarantine as f64 / counts.records.max(1) as f64
     )
 }
 
@@ -208,7 +219,13 @@ mod tests {
 
     #[test]
     fn rules_parse_and_print() {
-        for text in ["never", "high", "quarantine>0", "quarantine>1%", "group>20%"] {
+        for text in [
+            "never",
+            "high",
+            "quarantine>0",
+            "quarantine>1%",
+            "group>20%",
+        ] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
         }
         for text in ["maybe", "quarantine>x", "group>3", "quarantine>200%"] {

@@ -14,15 +14,15 @@ use lazaretto_core::{
 use lazaretto_features::{FeatureFit, FeatureModel};
 use lazaretto_io::{
     Conservation, Dataset, Decisions, FileDigest, FindingsWriter, IoError, Manifest, OpenOptions,
-    RecordNote, RolePlan, RunFolder, ScoreRow, ScoresWriter, assign_roles, check_conservation,
-    discover, manifest, RecordId, split_file, write_unscanned_reasons,
+    RecordId, RecordNote, RolePlan, RunFolder, ScoreRow, ScoresWriter, assign_roles,
+    check_conservation, discover, manifest, split_file, write_unscanned_reasons,
 };
 use rayon::prelude::*;
 
 use crate::assemble::{Assembler, Wanted};
 use crate::calibrate::{Decision, Null};
 use crate::error::EngineError;
-use crate::fuse::{QValues, cauchy_combination, score_of};
+use crate::fuse::{QValues, fused_p_value, score_of};
 use crate::plan::{Plan, Planned};
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -33,7 +33,7 @@ use crate::survey::survey;
 /// Scores from which a null is fitted; more are thinned evenly.
 const MAX_NULL_SCORES: u64 = 1 << 22;
 /// Upper fraction of a detector's scores that may be poison without stretching its null.
-const CENSORED: f64 = 0.06;
+const CENSORED: f64 = 0.10;
 /// Rows per batch of `scores/`.
 const SCORE_BATCH: usize = 8192;
 
@@ -147,8 +147,9 @@ fn pool(settings: &Settings) -> Result<rayon::ThreadPool, EngineError> {
 }
 
 fn open_options(settings: &Settings, scratch: PathBuf, cancel: &Arc<AtomicBool>) -> OpenOptions {
-    // A batch is held by each thread as Arrow, as matrices and as derived features.
-    let share = settings.memory / (16 * settings.threads as u64);
+    // A batch is held by each thread as Arrow, as matrices and as derived features. The number of
+    // threads must not enter: where batches end can show in the last digits of a score.
+    let share = settings.memory / 64;
     OpenOptions {
         scratch,
         cancel: Arc::clone(cancel),
@@ -188,10 +189,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "timings go to timings.json, which no digest covers"
-    )]
+    /// Its readings go to `timings.json`, which no digest covers, and nowhere else.
     fn start() -> Self {
         Self {
             started: std::time::Instant::now(),
@@ -217,6 +215,7 @@ pub(crate) struct Calibrated {
     pub(crate) id: &'static str,
     pub(crate) kind: ScoreKind,
     pub(crate) null: Option<Null>,
+    rates: Option<QValues>,
 }
 
 impl Calibrated {
@@ -228,6 +227,15 @@ impl Calibrated {
     pub(crate) fn p_value(&self, score: f32) -> Option<f64> {
         let null = self.null.as_ref().filter(|_| self.decides())?;
         score.is_finite().then(|| null.p_value(f64::from(score)))
+    }
+
+    /// Tail-area false-discovery rate of a score: how many scores at least this high the null
+    /// predicts, over how many there are (Efron 2004). This is what is fused, not the p-value:
+    /// the extremes of a detector that finds no more of them than chance predicts are no
+    /// evidence, however extreme they are.
+    pub(crate) fn q_value(&self, score: f32) -> Option<f64> {
+        let p = self.p_value(score)?;
+        Some(self.rates.as_ref()?.q_value(p))
     }
 }
 
@@ -309,7 +317,8 @@ impl<'a> Scan<'a> {
                 progress.warn(&format!("unscanned: {problem}"));
             }
         }
-        let roles: RolePlan = assign_roles(&dataset, &settings.roles).map_err(EngineError::Roles)?;
+        let roles: RolePlan =
+            assign_roles(&dataset, &settings.roles).map_err(EngineError::Roles)?;
         let assembler = survey(&dataset, roles, settings.roles.label.is_some())?;
         let plan = Plan::new(&assembler.facts, settings)?;
         clock.lap("discover");
@@ -331,15 +340,18 @@ impl<'a> Scan<'a> {
         let calibrated = calibrate(&models, &mut spill)?;
         let judged = scan.judge(&calibrated, findings, &mut spill, run)?;
         clock.lap("judge");
-        let report = summary::report(&scan, &summary::Inputs {
-            name,
-            skipped,
-            models: &models,
-            calibrated: &calibrated,
-            abstained: &abstained,
-            features: features.describe(),
-            judged: &judged,
-        })?;
+        let report = summary::report(
+            &scan,
+            &summary::Inputs {
+                name,
+                skipped,
+                models: &models,
+                calibrated: &calibrated,
+                abstained: &abstained,
+                features: features.describe(),
+                judged: &judged,
+            },
+        )?;
         scan.write(&judged, run)?;
         for (file, bytes) in render(&report) {
             run.write(&file, &bytes)?;
@@ -394,7 +406,12 @@ impl<'a> Scan<'a> {
     }
 
     fn phase(&self, name: &str) {
-        let bytes = self.dataset.files().iter().map(|file| file.input.bytes).sum();
+        let bytes = self
+            .dataset
+            .files()
+            .iter()
+            .map(|file| file.input.bytes)
+            .sum();
         self.progress.phase(name, self.dataset.n_rows(), bytes);
     }
 
@@ -648,7 +665,12 @@ impl<'a> Scan<'a> {
         let findings = models
             .par_iter()
             .zip(evidence)
-            .map(|(model, evidence)| model.planned.detector.finish(&model.model, shared, evidence))
+            .map(|(model, evidence)| {
+                model
+                    .planned
+                    .detector
+                    .finish(&model.model, shared, evidence)
+            })
             .collect::<Vec<_>>();
         Ok((spill, findings.into_iter().flatten().collect()))
     }
@@ -662,20 +684,24 @@ impl<'a> Scan<'a> {
         scores: &[Vec<f32>],
         rows: &mut Vec<u8>,
     ) -> Result<(), IoError> {
-        let describe = |error: arrow::error::ArrowError| {
-            unreadable("a batch", 0, &error)
-        };
+        let describe = |error: arrow::error::ArrowError| unreadable("a batch", 0, &error);
         let mut hasher = RowHasher::new(&batch.columns()[..stored.len()]).map_err(describe)?;
         let times = match self.assembler.layout.time {
-            Some(column) if column < stored.len() => Some(summary::microseconds(batch.column(column))),
+            Some(column) if column < stored.len() => {
+                Some(summary::microseconds(batch.column(column)))
+            }
             _ => None,
         };
         for row in 0..batch.num_rows() {
             Row {
                 hash: hasher.hash(row),
-                label: view.labels.map_or(lazaretto_core::NO_LABEL, |labels| labels[row]),
+                label: view
+                    .labels
+                    .map_or(lazaretto_core::NO_LABEL, |labels| labels[row]),
                 source: view.sources.map_or(u32::MAX, |sources| sources[row]),
-                time: times.as_ref().map_or(crate::spill::NO_TIME, |times| times[row]),
+                time: times
+                    .as_ref()
+                    .map_or(crate::spill::NO_TIME, |times| times[row]),
                 scores: scores.iter().map(|scores| scores[row]).collect(),
             }
             .encode(rows);
@@ -699,12 +725,13 @@ impl<'a> Scan<'a> {
         };
         self.progress.phase("judging", self.dataset.n_rows(), 0);
         let fused = |row: &Row| {
-            let p_values: Vec<f64> = calibrated
-                .iter()
-                .zip(&row.scores)
-                .filter_map(|(detector, &score)| detector.p_value(score))
-                .collect();
-            cauchy_combination(&p_values)
+            let detectors = calibrated.iter().zip(&row.scores);
+            let (p_values, rates): (Vec<f64>, Vec<f64>) = detectors
+                .filter_map(|(detector, &score)| {
+                    Some((detector.p_value(score)?, detector.q_value(score)?))
+                })
+                .unzip();
+            fused_p_value(&p_values, &rates)
         };
         let step = spill.n_rows().div_ceil(MAX_NULL_SCORES).max(1);
         let mut strengths = Vec::new();
@@ -873,7 +900,7 @@ fn calibrate(models: &[Modelled<'_>], spill: &mut Spill) -> Result<Vec<Calibrate
     let mut calibrated = Vec::new();
     for (idx, model) in models.iter().enumerate() {
         let spec = model.planned.detector.spec();
-        let null = match spec.score_kind {
+        let fitted = match spec.score_kind {
             ScoreKind::Rule => None,
             ScoreKind::Statistical => {
                 let scores =
@@ -884,13 +911,20 @@ fn calibrate(models: &[Modelled<'_>], spill: &mut Spill) -> Result<Vec<Calibrate
                             path: PathBuf::from("scores"),
                             source,
                         })?;
-                Some(Null::fit(scores, CENSORED))
+                let null = Null::fit(scores.clone(), CENSORED);
+                let mut rates = QValues::default();
+                for score in scores {
+                    rates.add(null.p_value(f64::from(score)));
+                }
+                Some((null, rates.finish()))
             }
         };
+        let (null, rates) = fitted.unzip();
         calibrated.push(Calibrated {
             id: spec.id,
             kind: spec.score_kind,
             null,
+            rates,
         });
     }
     Ok(calibrated)
@@ -931,7 +965,9 @@ impl Membership {
     }
 
     fn of(&self, ordinal: u64) -> impl Iterator<Item = (usize, &Finding)> {
-        let start = self.members.partition_point(|&(member, _)| member < ordinal);
+        let start = self
+            .members
+            .partition_point(|&(member, _)| member < ordinal);
         self.members[start..]
             .iter()
             .take_while(move |&&(member, _)| member == ordinal)
@@ -984,11 +1020,13 @@ impl<F: Fn(&Row) -> Option<f64>> Judge<'_, '_, F> {
             let end = place.first_row + place.rows;
             for first in (place.first_row..end).step_by(SCORE_BATCH) {
                 let n_rows = (end - first).min(SCORE_BATCH as u64);
-                let rows = spill.range(first, n_rows).map_err(|source| IoError::Storage {
-                    action: "read",
-                    path: run.path().join(".scratch"),
-                    source,
-                })?;
+                let rows = spill
+                    .range(first, n_rows)
+                    .map_err(|source| IoError::Storage {
+                        action: "read",
+                        path: run.path().join(".scratch"),
+                        source,
+                    })?;
                 let judged: Vec<JudgedRow> = (first..)
                     .zip(&rows)
                     .map(|(ordinal, row)| {
@@ -1041,11 +1079,9 @@ impl<F: Fn(&Row) -> Option<f64>> Judge<'_, '_, F> {
         let mut findings = Vec::new();
         for (idx, finding) in self.membership.of(ordinal) {
             findings.push(idx);
-            if let Some(position) = self
-                .calibrated
-                .iter()
-                .position(|detector| detector.id == finding.detector && detector.kind == ScoreKind::Rule)
-            {
+            if let Some(position) = self.calibrated.iter().position(|detector| {
+                detector.id == finding.detector && detector.kind == ScoreKind::Rule
+            }) {
                 let strength = score_of(finding.p_value);
                 scores[position] = scores[position].max(strength);
             }
@@ -1066,13 +1102,16 @@ impl<F: Fn(&Row) -> Option<f64>> Judge<'_, '_, F> {
         };
         let score = score_of(rank_p);
         if held {
-            self.notes.insert(ordinal, RecordNote {
-                record_id: name.to_string(),
-                row_hash: row.hash,
-                score,
-                q_value,
-                findings: findings.iter().map(|&idx| finding_id(idx)).collect(),
-            });
+            self.notes.insert(
+                ordinal,
+                RecordNote {
+                    record_id: name.to_string(),
+                    row_hash: row.hash,
+                    score,
+                    q_value,
+                    findings: findings.iter().map(|&idx| finding_id(idx)).collect(),
+                },
+            );
         }
         self.verdicts.push(verdict);
         self.collected.add_record(&summary::Record {
@@ -1203,10 +1242,16 @@ impl RecordNames {
         let row = row_idx as usize;
         if self.integer_ids {
             // A record without an id in an integer column cannot borrow another's.
-            let id = self.integers.as_ref().and_then(|ids| ids.get(row).copied().flatten());
+            let id = self
+                .integers
+                .as_ref()
+                .and_then(|ids| ids.get(row).copied().flatten());
             return Name::Integer(id.unwrap_or(i64::MIN));
         }
-        let id = self.texts.as_ref().and_then(|ids| ids.get(row).cloned().flatten());
+        let id = self
+            .texts
+            .as_ref()
+            .and_then(|ids| ids.get(row).cloned().flatten());
         Name::Text(id.unwrap_or_else(|| format!("{}:{}", self.prefix, self.row_in_group(row_idx))))
     }
 }

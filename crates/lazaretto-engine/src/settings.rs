@@ -87,8 +87,8 @@ impl Settings {
         })
     }
 
-    /// BLAKE3, in hexadecimal, of everything that can change a verdict. Threads and memory are
-    /// left out: memory enters through the sizes the report shows, threads change nothing.
+    /// BLAKE3, in hexadecimal, of everything that can change a verdict. Threads are left
+    /// out, because they change nothing; memory is in, because sample sizes follow it.
     #[must_use]
     pub fn hash(&self) -> String {
         #[derive(Serialize)]
@@ -96,6 +96,7 @@ impl Settings {
             tool: &'a str,
             fdr: f64,
             seed: u64,
+            memory: u64,
             roles: Vec<(&'a str, String)>,
             only: &'a [String],
             skip: &'a [String],
@@ -109,7 +110,11 @@ impl Settings {
             tool: env!("CARGO_PKG_VERSION"),
             fdr: self.fdr,
             seed: self.seed,
-            roles: self.given().map(|(column, role)| (role.name(), column)).collect(),
+            memory: self.memory,
+            roles: self
+                .given()
+                .map(|(column, role)| (role.name(), column))
+                .collect(),
             only: &self.only,
             skip: &self.skip,
             parameters: &self.parameters,

@@ -98,7 +98,10 @@ impl SpillWriter {
     }
 
     pub(crate) fn finish(self) -> io::Result<Spill> {
-        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let file = self
+            .file
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         let width = FIXED + 4 * self.n_detectors;
         let n_rows = file.metadata()?.len() / width as u64;
         Ok(Spill {
@@ -193,7 +196,9 @@ mod tests {
         assert_eq!(spill.scores(0, 3).unwrap(), [0.0, 2.0, 4.0]);
         assert!(spill.scores(1, 100).unwrap().is_empty());
         let mut seen = Vec::new();
-        spill.for_each(|ordinal, row| seen.push((ordinal, row.time))).unwrap();
+        spill
+            .for_each(|ordinal, row| seen.push((ordinal, row.time)))
+            .unwrap();
         assert_eq!(seen, [(0, 0), (1, -1), (2, -2), (3, -3), (4, -4)]);
         std::fs::remove_file(folder).unwrap();
     }

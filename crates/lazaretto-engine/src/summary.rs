@@ -40,9 +40,9 @@ const MAX_CHARS: usize = 600;
 
 /// How scores become verdicts, in words.
 const METHOD: &str = "Each statistical score becomes a p-value by a null fitted to the bulk of the detector's own scores \
-(generalised Pareto tail, censored maximum likelihood). The p-values of a record are fused by the Cauchy combination (Liu & Xie 2020), \
-which holds under dependence; fused p-values are re-calibrated against the dataset's own extremes and held to the false-discovery rate \
-by Benjamini–Hochberg. Group findings carry p-values corrected for everything the detector tried.";
+(generalised Pareto tail, censored maximum likelihood), and a tail-area false-discovery rate against it. The rates of a record are fused by the \
+Cauchy combination (Liu & Xie 2020), which holds under dependence; fused values are re-calibrated against the dataset's own extremes and held to \
+the false-discovery rate by Benjamini–Hochberg. Group findings carry p-values corrected for everything the detector tried.";
 
 /// A judged record.
 pub(crate) struct Record<'r> {
@@ -118,7 +118,11 @@ impl Collected {
             quarantined: 0,
         };
         let range = |detector: &Calibrated| {
-            let (min, max) = detector.null.as_ref().and_then(Null::range).unwrap_or((0.0, 1.0));
+            let (min, max) = detector
+                .null
+                .as_ref()
+                .and_then(Null::range)
+                .unwrap_or((0.0, 1.0));
             histogram(min, max)
         };
         Self {
@@ -177,16 +181,19 @@ impl Collected {
             .collect();
         detectors.sort_by(|left, right| left.1.total_cmp(&right.1));
         let position = self.top.partition_point(|top| top.score >= record.score);
-        self.top.insert(position, Top {
-            ordinal: record.ordinal,
-            hash: record.row.hash.to_string(),
-            score: record.score,
-            p_value: record.p_value,
-            q_value: record.q_value,
-            verdict: record.verdict,
-            detectors,
-            findings: record.findings.to_vec(),
-        });
+        self.top.insert(
+            position,
+            Top {
+                ordinal: record.ordinal,
+                hash: record.row.hash.to_string(),
+                score: record.score,
+                p_value: record.p_value,
+                q_value: record.q_value,
+                verdict: record.verdict,
+                detectors,
+                findings: record.findings.to_vec(),
+            },
+        );
         self.top.truncate(MAX_RECORDS);
     }
 
@@ -195,7 +202,9 @@ impl Collected {
         let mut counts = FindingCounts::default();
         if self.counts.len() < MAX_FINDINGS {
             for &ordinal in &finding.records {
-                let Some(row) = spill.range(ordinal, 1)?.pop() else { continue };
+                let Some(row) = spill.range(ordinal, 1)?.pop() else {
+                    continue;
+                };
                 *counts.labels.entry(row.label).or_default() += 1;
                 *counts.sources.entry(row.source).or_default() += 1;
                 if row.time != NO_TIME {
@@ -280,14 +289,17 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report,
         .iter()
         .map(|detector| detector.id.to_owned())
         .collect();
-    let gate = policy::gate(&settings.rules, &policy::Facts {
-        counts: &inputs.judged.counts,
-        findings: &findings,
-        classes: &collected.classes,
-        sources: &collected.sources,
-        detectors: &ran,
-        fdr: settings.fdr,
-    });
+    let gate = policy::gate(
+        &settings.rules,
+        &policy::Facts {
+            counts: &inputs.judged.counts,
+            findings: &findings,
+            classes: &collected.classes,
+            sources: &collected.sources,
+            detectors: &ran,
+            fdr: settings.fdr,
+        },
+    );
     let tags: BTreeSet<&str> = findings
         .iter()
         .flat_map(|finding| finding.taxonomy.iter().map(String::as_str))
@@ -330,7 +342,11 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report,
 
 fn policy_in_words(scan: &Scan<'_>, collected: &Collected) -> Vec<String> {
     let settings = &scan.request.settings;
-    let rules: Vec<String> = settings.rules.iter().map(|rule| format!("`{rule}`")).collect();
+    let rules: Vec<String> = settings
+        .rules
+        .iter()
+        .map(|rule| format!("`{rule}`"))
+        .collect();
     let rows = if settings.hold_rows {
         format!(
             "hold back single records with a fused q-value of at most {} ({} records)",
@@ -487,7 +503,10 @@ fn finding_report(
     let units = scan.dataset.units();
     let mut files = BTreeMap::<u32, u64>::new();
     for &ordinal in &finding.records {
-        let unit = units.partition_point(|unit| unit.first_row <= ordinal).max(1) - 1;
+        let unit = units
+            .partition_point(|unit| unit.first_row <= ordinal)
+            .max(1)
+            - 1;
         *files.entry(units[unit].file as u32).or_default() += 1;
     }
     let names: Vec<String> = scan
@@ -564,13 +583,15 @@ impl Examples {
             let mut first = unit.first_row;
             for batch in scan.dataset.batches(idx, None)? {
                 let batch = batch?;
-                let rows = wanted
-                    .iter()
-                    .filter(|(ordinal, _)| (first..first + batch.num_rows() as u64).contains(ordinal));
+                let rows = wanted.iter().filter(|(ordinal, _)| {
+                    (first..first + batch.num_rows() as u64).contains(ordinal)
+                });
                 for (ordinal, visible) in rows {
                     let row = (ordinal - first) as usize;
                     let mut example = example(scan, &batch, row, visible);
-                    example.file.clone_from(&scan.dataset.files()[unit.file].input.relative);
+                    example
+                        .file
+                        .clone_from(&scan.dataset.files()[unit.file].input.relative);
                     example.row_group = unit.row_group;
                     example.row = unit.row_in_group + (ordinal - unit.first_row);
                     if example.record_id.is_empty() {
@@ -601,7 +622,12 @@ fn example(scan: &Scan<'_>, batch: &RecordBatch, row: usize, visible: &[String])
     };
     let label = layout.label.and_then(|column| {
         let text = value(Some(column))?;
-        let class = scan.assembler.classes.get(&text).copied().unwrap_or(NO_LABEL);
+        let class = scan
+            .assembler
+            .classes
+            .get(&text)
+            .copied()
+            .unwrap_or(NO_LABEL);
         let name = scan.assembler.facts.classes.get(class as usize).cloned();
         Some(name.unwrap_or(text))
     });
@@ -644,6 +670,17 @@ fn text_of(array: &ArrayRef, row: usize) -> String {
     if array.data_type().is_binary() {
         return "[bytes]".to_owned();
     }
+    // Arrow cannot display named time zones without a database of them; the instant in UTC can
+    // always be shown.
+    let instant = match array.data_type() {
+        DataType::Timestamp(unit, Some(_)) => {
+            cast(&array.slice(row, 1), &DataType::Timestamp(*unit, None)).ok()
+        }
+        _ => None,
+    };
+    let (array, row) = instant
+        .as_ref()
+        .map_or((array, row), |instant| (instant, 0));
     let options = FormatOptions::new().with_display_error(true);
     ArrayFormatter::try_new(array.as_ref(), &options)
         .map(|formatter| formatter.value(row).to_string())
@@ -664,10 +701,13 @@ fn shorten(text: &str, visible: &[String]) -> String {
     let start = at.saturating_sub(MAX_CHARS / 3).min(n_chars - MAX_CHARS);
     let middle: String = text.chars().skip(start).take(MAX_CHARS).collect();
     let before = if start > 0 { "…" } else { "" };
-    let after = if start + MAX_CHARS < n_chars { "…" } else { "" };
+    let after = if start + MAX_CHARS < n_chars {
+        "…"
+    } else {
+        ""
+    };
     format!("{before}{middle}{after}")
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -143,15 +143,20 @@ fn class_dictionary(
     names: Option<Vec<String>>,
 ) -> (Vec<String>, Vec<u64>, HashMap<String, u32>) {
     if let Some(names) = names
-        && labels
-            .keys()
-            .all(|label| label.parse::<i64>().is_ok_and(|label| label < names.len() as i64))
+        && labels.keys().all(|label| {
+            label
+                .parse::<i64>()
+                .is_ok_and(|label| label < names.len() as i64)
+        })
     {
         let mut counts = vec![0; names.len()];
         let mut index = HashMap::new();
         for (label, number) in labels {
             // Hugging Face writes -1 for "no label".
-            let class = label.parse::<usize>().ok().filter(|&class| class < names.len());
+            let class = label
+                .parse::<usize>()
+                .ok()
+                .filter(|&class| class < names.len());
             if let Some(class) = class {
                 counts[class] = number;
             }

@@ -85,7 +85,7 @@ impl FeatureFit {
         for (row_idx, &key) in batch.keys.iter().enumerate() {
             let ordinal = batch.ordinal(row_idx);
             if self.sample.admits(key, ordinal) {
-                let payload = Payload::of(&self.plan, batch, row_idx);
+                let payload = Payload::of(self.plan, batch, row_idx);
                 self.sample.push(key, ordinal, payload.bytes(), payload);
             }
         }
@@ -216,7 +216,9 @@ impl Builder<'_> {
                     .map(ClassProbabilities::Embedding),
                 self.word_classifier(&labelled),
             ),
-            Some(ProbabilitySource::Sparse) => self.sparse_classes(&labelled),
+            Some(ProbabilitySource::Sparse { words, columns }) => {
+                self.sparse_classes(&labelled, words, columns)
+            }
             Some(ProbabilitySource::Given) => (
                 Some(ClassProbabilities::Given),
                 self.word_classifier(&labelled),
@@ -263,10 +265,10 @@ impl Builder<'_> {
     fn sparse_classes(
         &self,
         labelled: &[&Sampled<Payload>],
+        words: bool,
+        columns: bool,
     ) -> (Option<ClassProbabilities>, Option<WordClassifier>) {
-        let facts = &self.context.facts;
-        let columns = !facts.numeric_columns.is_empty() || !facts.categorical_columns.is_empty();
-        let classes = self.fit_sparse(labelled, facts.has_text(), columns);
+        let classes = self.fit_sparse(labelled, words, columns);
         let classifier = if columns {
             self.word_classifier(labelled)
         } else {

@@ -24,7 +24,10 @@ pub(crate) enum ProbabilitySource {
     Given,
     Embedding,
     /// Text, tabular columns, or both.
-    Sparse,
+    Sparse {
+        words: bool,
+        columns: bool,
+    },
 }
 
 /// What is wanted and possible on a dataset.
@@ -53,17 +56,18 @@ impl Plan {
             Some(FeatureSource::Tabular)
         };
         let features = source.filter(|_| reference || want(Intermediate::Features));
+        let columns = !facts.numeric_columns.is_empty() || !facts.categorical_columns.is_empty();
         let probabilities = if facts.probabilities_dim.is_some() {
             Some(ProbabilitySource::Given)
         } else if !facts.has_labels() {
             None
         } else if facts.embedding_dim.is_some() {
             Some(ProbabilitySource::Embedding)
-        } else if facts.has_text()
-            || !facts.numeric_columns.is_empty()
-            || !facts.categorical_columns.is_empty()
-        {
-            Some(ProbabilitySource::Sparse)
+        } else if facts.has_text() || columns {
+            Some(ProbabilitySource::Sparse {
+                words: facts.has_text(),
+                columns,
+            })
         } else {
             None
         };
@@ -79,7 +83,7 @@ impl Plan {
     }
 
     /// Whether models of the classes are trained.
-    pub(crate) fn trains(&self) -> bool {
+    pub(crate) fn trains(self) -> bool {
         self.text_classifier
             || self
                 .probabilities
@@ -87,28 +91,34 @@ impl Plan {
     }
 
     /// Whether the fit pass needs any record at all.
-    pub(crate) fn samples(&self) -> bool {
+    pub(crate) fn samples(self) -> bool {
         self.trains() || self.features.is_some()
     }
 
-    pub(crate) fn keeps_embedding(&self) -> bool {
+    pub(crate) fn keeps_embedding(self) -> bool {
         self.features == Some(FeatureSource::Embedding)
             || self.probabilities == Some(ProbabilitySource::Embedding)
     }
 
-    pub(crate) fn keeps_text(&self) -> bool {
+    pub(crate) fn keeps_text(self) -> bool {
         self.features == Some(FeatureSource::Text)
             || self.text_classifier
-            || self.probabilities == Some(ProbabilitySource::Sparse)
+            || matches!(
+                self.probabilities,
+                Some(ProbabilitySource::Sparse { words: true, .. })
+            )
     }
 
-    pub(crate) fn keeps_tabular(&self) -> bool {
+    pub(crate) fn keeps_tabular(self) -> bool {
         self.features == Some(FeatureSource::Tabular)
-            || self.probabilities == Some(ProbabilitySource::Sparse)
+            || matches!(
+                self.probabilities,
+                Some(ProbabilitySource::Sparse { columns: true, .. })
+            )
     }
 
     /// Roles of the columns that are read, in the fit pass or in the score pass.
-    pub(crate) fn roles(&self, score: bool) -> Vec<Role> {
+    pub(crate) fn roles(self, score: bool) -> Vec<Role> {
         let mut roles = Vec::new();
         if !score && self.samples() {
             roles.push(Role::Label);
@@ -141,7 +151,7 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    pub(crate) fn of(plan: &Plan, batch: &Batch<'_>, row_idx: usize) -> Self {
+    pub(crate) fn of(plan: Plan, batch: &Batch<'_>, row_idx: usize) -> Self {
         let mut payload = Self {
             label: batch.label(row_idx).unwrap_or(NO_LABEL),
             ..Self::default()

@@ -11,7 +11,7 @@
 //! Two summaries merge by adding their distribution functions. Counts merge exactly; ranks too as
 //! long as nothing was dropped. Merging in partition order gives the same bytes each time.
 
-use std::f64::consts::PI;
+use std::f64::consts::{FRAC_PI_2, PI};
 
 use serde::{Deserialize, Serialize};
 
@@ -252,6 +252,7 @@ fn ranks(knots: &[Knot], x: f64) -> (f64, f64) {
 }
 
 /// [`ranks`] where `idx` is the first knot with a value of at least `x`.
+#[expect(clippy::float_cmp, reason = "a tie is an equal value, not a close one")]
 fn ranks_at(knots: &[Knot], idx: usize, x: f64) -> (f64, f64) {
     match (idx.checked_sub(1).map(|i| knots[i]), knots.get(idx)) {
         (_, Some(knot)) if knot.value == x => (knot.below, knot.upto),
@@ -293,15 +294,22 @@ fn sum(left: &[Knot], right: &[Knot]) -> Vec<Knot> {
 /// scale with `delta` / 2 units, hence at most `delta` + 2 knots stay.
 fn compress(knots: &mut Vec<Knot>, delta: f64) {
     let n = knots.last().map_or(1.0, |knot| knot.upto);
-    let scale = |rank: f64| delta / (2.0 * PI) * (2.0 * rank / n - 1.0).clamp(-1.0, 1.0).asin();
-    let mut kept: Vec<Knot> = Vec::with_capacity(delta as usize + 3);
+    // The rank one unit of the scale beyond `rank`.
+    let reach = |rank: f64| {
+        let angle = (2.0 * rank / n - 1.0).clamp(-1.0, 1.0).asin() + 2.0 * PI / delta;
+        if angle < FRAC_PI_2 {
+            n * f64::midpoint(angle.sin(), 1.0)
+        } else {
+            n
+        }
+    };
+    let last = knots.len().saturating_sub(1);
+    let mut limit = f64::NEG_INFINITY;
+    let mut kept = Vec::new();
     for (idx, &knot) in knots.iter().enumerate() {
-        let droppable = match (kept.last(), knots.get(idx + 1)) {
-            (Some(left), Some(right)) => scale(right.below) - scale(left.upto) <= 1.0,
-            _ => false,
-        };
-        if !droppable {
+        if idx == last || knots[idx + 1].below > limit {
             kept.push(knot);
+            limit = reach(knot.upto);
         }
     }
     *knots = kept;

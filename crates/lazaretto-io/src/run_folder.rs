@@ -16,7 +16,7 @@ use crate::error::IoError;
 use crate::manifest::{FILE_NAME, FileDigest, Manifest, UNLISTED};
 
 /// Held while a run is writing; removed before the folder takes its place.
-const LOCK_NAME: &str = ".lock";
+pub(crate) const LOCK_NAME: &str = ".lock";
 
 /// A run folder that is being written. Dropping it without [`RunFolder::commit`] removes it.
 #[derive(Debug)]

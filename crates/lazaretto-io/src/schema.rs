@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::decode::Opened;
 use crate::decode::kind::{Kind, arrow_fields};
-use crate::discover::Format;
+use crate::discover::{Format, InputFile};
 use crate::error::IoError;
 
 /// What the files of a dataset have in common.
@@ -65,13 +65,9 @@ impl Shape {
                 return Err(mismatch(&column, kind, "absent".to_owned()));
             }
             let mut merged = Kind::Object(mine.clone());
-            merged.merge(Kind::Object(theirs)).map_err(|inside| {
-                mismatch(
-                    inside.trim_start_matches('.'),
-                    "another kind of value".to_owned(),
-                    "a list, an object or a single value".to_owned(),
-                )
-            })?;
+            merged
+                .merge(Kind::Object(theirs))
+                .map_err(|conflict| mismatch(&conflict.place, conflict.expected, conflict.found))?;
             let kinds = match merged {
                 Kind::Object(kinds) => kinds,
                 _ => Vec::new(),
@@ -114,6 +110,99 @@ impl Shape {
             kinds: None,
         })
     }
+}
+
+/// The shape that most files share and the schema of the first of them. Files of other shapes
+/// become problems.
+pub(crate) fn agree(
+    files: &[InputFile],
+    readers: &mut [Option<Opened>],
+    problems: &mut [Option<String>],
+) -> Result<(Shape, SchemaRef), IoError> {
+    let mut groups: Vec<(Shape, Vec<usize>)> = Vec::new();
+    for (idx, (input, reader)) in files.iter().zip(readers.iter()).enumerate() {
+        let Some(reader) = reader else { continue };
+        let accepted = groups.iter_mut().any(|(shape, members)| {
+            match shape.with(reader, &input.relative, input.format) {
+                Ok(wider) => {
+                    *shape = wider;
+                    members.push(idx);
+                    true
+                }
+                Err(_) => false,
+            }
+        });
+        if !accepted {
+            groups.push((Shape::of(reader), vec![idx]));
+        }
+    }
+    // `max_by_key` takes the last of equals, so go backwards to get the first.
+    let Some((mut shape, mut members)) = groups
+        .into_iter()
+        .rev()
+        .max_by_key(|(_, files)| files.len())
+    else {
+        let file = files.first().map(|file| file.relative.clone());
+        return Err(IoError::NothingReadable {
+            files: files.len(),
+            file: file.unwrap_or_default(),
+            reason: problems
+                .iter()
+                .flatten()
+                .next()
+                .cloned()
+                .unwrap_or_default(),
+        });
+    };
+    for (idx, reader) in readers.iter_mut().enumerate() {
+        let Err(position) = members.binary_search(&idx) else {
+            continue;
+        };
+        let Some(outsider) = reader.as_ref() else {
+            continue;
+        };
+        match shape.with(outsider, &files[idx].relative, files[idx].format) {
+            Ok(wider) => {
+                shape = wider;
+                members.insert(position, idx);
+            }
+            Err(error) => {
+                problems[idx] = Some(error.to_string());
+                *reader = None;
+            }
+        }
+    }
+    // Metadata (Hugging Face features) may be missing from some files only.
+    let schemas = || members.iter().filter_map(|&idx| readers[idx].as_ref());
+    let first = schemas()
+        .find(|reader| !reader.schema().metadata().is_empty())
+        .or_else(|| schemas().next())
+        .map_or_else(
+            || Arc::new(Schema::empty()),
+            |reader| Arc::clone(reader.schema()),
+        );
+    Ok((shape, first))
+}
+
+/// `schema` with a string column for each partition key that is not a column already.
+pub(crate) fn with_partitions(
+    schema: &SchemaRef,
+    files: &[InputFile],
+    readers: &[Option<Opened>],
+) -> SchemaRef {
+    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+    for (file, _) in files
+        .iter()
+        .zip(readers)
+        .filter(|(_, reader)| reader.is_some())
+    {
+        for (key, _) in &file.partitions {
+            if !fields.iter().any(|field| field.name() == key) {
+                fields.push(Arc::new(Field::new(key, DataType::Utf8, true)));
+            }
+        }
+    }
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// A column that `mine` has and `theirs`, a CSV file, has not; or the other way round.

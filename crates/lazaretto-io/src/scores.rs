@@ -326,13 +326,13 @@ mod tests {
         let run = RunFolder::stage(out).unwrap();
         let mut writer = ScoresWriter::create(&run, &["knn-distance", "ecod"], true).unwrap();
         assert_eq!(writer.schema().field(9).name(), "ecod");
-        let rows: Vec<ScoreRow<'_>> = (0..70_000)
+        let rows: Vec<ScoreRow<'_>> = (0..70_000_u32)
             .map(|idx| ScoreRow {
                 record_id: RecordId::Integer(i64::from(idx)),
-                row_hash: Some(RowHash([idx as u8; 32])),
+                row_hash: Some(RowHash([(idx % 251) as u8; 32])),
                 file: "a.parquet",
                 row_group: 0,
-                row: u64::from(idx as u32),
+                row: u64::from(idx),
                 score: 0.5,
                 p_value: 0.1,
                 q_value: f64::NAN,

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::{env, fs, io};
 
-#[path = "../src/sample.rs"]
+#[path = "../src/sample/mod.rs"]
 mod sample;
 
 fn main() -> io::Result<()> {
@@ -16,6 +16,10 @@ fn main() -> io::Result<()> {
     for (name, text) in [
         ("report.json", lazaretto_report::json(&report)),
         ("report.html", lazaretto_report::html(&report)),
+        (
+            "quiet.html",
+            lazaretto_report::html(&sample::quiet_report()),
+        ),
         ("report.md", lazaretto_report::markdown(&report)),
         ("report.sarif", lazaretto_report::sarif(&report)),
         ("junit.xml", lazaretto_report::junit(&report)),

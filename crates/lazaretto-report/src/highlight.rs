@@ -35,10 +35,9 @@ pub(crate) fn excerpt<'a>(text: &'a str, needles: &[String], max_chars: usize) -
     } else {
         let first = ranges.first().map_or(0, |range| range.0);
         let first = starts.partition_point(|start| *start < first);
-        // A quarter of the room goes to what stands before the match.
-        let from = first
-            .saturating_sub(max_chars / 4)
-            .min(starts.len() - max_chars);
+        // A quarter of the room goes to what stands before the match, half of it near the end.
+        let late = (starts.len() - max_chars).max(first.saturating_sub(max_chars / 2));
+        let from = first.saturating_sub(max_chars / 4).min(late);
         let to = starts.get(from + max_chars).copied();
         (starts[from], to.unwrap_or(text.len()))
     };
@@ -206,7 +205,7 @@ mod tests {
         }
         for span in &excerpt.spans {
             if span.marked {
-                out.push_str(&format!("[{}]", span.text));
+                out.extend(["[", span.text, "]"]);
             } else {
                 out.push_str(span.text);
             }
@@ -269,5 +268,8 @@ mod tests {
         );
         assert!(shown(&cut).contains(" [cf] "));
         assert!(!excerpt(&text, &[], 40).cut_before);
+        let late = format!("{} cf", "ž".repeat(500));
+        let shown = shown(&excerpt(&late, &needles, 40));
+        assert_eq!(shown, format!("…{} [cf]", "ž".repeat(19)));
     }
 }

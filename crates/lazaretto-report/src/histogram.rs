@@ -124,12 +124,13 @@ fn summary(histogram: &Histogram, counts: &[u64], width: f64) -> String {
         seen += count;
         seen * 2 >= total
     });
-    let median = histogram.min + width * (median.unwrap_or(0) as f64 + 0.5);
+    let low = histogram.min + width * median.unwrap_or(0) as f64;
     format!(
-        "{}, {} of them held back; median score about {}",
+        "{}, {} of them held back; median between {} and {}",
         wording::counted(total, "record"),
         wording::count(held),
-        wording::number(rounded(median, width))
+        wording::number(rounded(low, width)),
+        wording::number(rounded(low + width, width))
     )
 }
 
@@ -158,7 +159,7 @@ mod tests {
         );
         assert_eq!(
             chart.summary,
-            "1,004 records, 2 of them held back; median score about 0.13"
+            "1,004 records, 2 of them held back; median between 0 and 0.25"
         );
         assert_eq!(chart.scores, ["0", "0.5", "1"]);
         assert_eq!(chart.ticks[0].0, "1");

@@ -215,7 +215,9 @@ mod tests {
         let mut plain = super::report(&sample::report(), true);
         assert!(plain.contains("\u{1B}[1;31m✗"));
         for style in [
-            BOLD, DIM, RED,
+            BOLD,
+            DIM,
+            RED,
             YELLOW,
             BOLD_RED,
             BOLD_GREEN,

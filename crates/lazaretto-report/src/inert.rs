@@ -198,7 +198,7 @@ impl askama::filters::Escaper for HtmlEscaper {
     }
 }
 
-/// `text` as Markdown prose: no character keeps a meaning, on GitHub and in CommonMark.
+/// `text` as Markdown prose: no character keeps a meaning, on GitHub and in `CommonMark`.
 ///
 /// The caller puts it behind some text of its own on the line; a leading list, heading or quote
 /// sign is escaped all the same.

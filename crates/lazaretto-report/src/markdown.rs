@@ -107,7 +107,11 @@ fn one_finding(out: &mut String, finding: &FindingReport) {
         let _ = writeln!(out, "- {key}: {}", evidence(value));
     }
     if !finding.taxonomy.is_empty() {
-        let tags: Vec<String> = finding.taxonomy.iter().map(|tag| prose(&shorten(tag, MAX_NAME))).collect();
+        let tags: Vec<String> = finding
+            .taxonomy
+            .iter()
+            .map(|tag| prose(&shorten(tag, MAX_NAME)))
+            .collect();
         let _ = writeln!(out, "- taxonomy: {}", tags.join(", "));
     }
     out.push('\n');

@@ -93,12 +93,27 @@ fn the_page_loads_nothing() {
                 !["link", "iframe", "object", "base", "img", "embed", "form"].contains(&name),
                 "{tag}"
             );
-            for attribute in [" src", " srcset", " action", " on", " background", " xlink", " poster"] {
+            for attribute in [
+                " src",
+                " srcset",
+                " action",
+                " on",
+                " background",
+                " xlink",
+                " poster",
+            ] {
                 assert!(!tag.contains(attribute), "{tag}");
             }
         }
         let ours = [crate::page::STYLE, crate::page::SCRIPT].concat();
-        for loads in ["@import", "url(", "fetch(", "XMLHttpRequest", "import(", "http"] {
+        for loads in [
+            "@import",
+            "url(",
+            "fetch(",
+            "XMLHttpRequest",
+            "import(",
+            "http",
+        ] {
             assert!(!ours.contains(loads), "{loads}");
         }
         for (at, _) in page.match_indices("href=\"") {

@@ -16,7 +16,11 @@ pub(crate) const MAX_NAME: usize = 120;
 
 /// `6920` as `6,920`.
 pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
+    grouped(&number.to_string())
+}
+
+/// Decimal digits in groups of three.
+fn grouped(digits: &str) -> String {
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -83,9 +87,12 @@ pub(crate) fn number(value: f64) -> String {
         "–".to_owned()
     } else if value.fract() == 0.0 && size < 1e15 {
         let sign = if value < 0.0 { "−" } else { "" };
-        format!("{sign}{}", count(size as u64))
+        format!("{sign}{}", grouped(&format!("{size:.0}")))
     } else if (1e-4..1e6).contains(&size) {
-        let decimals = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
+        let decimals = [1_000.0, 100.0, 10.0, 1.0, 0.1, 0.01, 0.001]
+            .iter()
+            .take_while(|bound| size < **bound)
+            .count();
         let sign = if value < 0.0 { "−" } else { "" };
         format!("{sign}{}", trimmed(format!("{size:.decimals$}")))
     } else {

@@ -62,10 +62,10 @@ pub fn assert_contract(detector: &dyn DynDetector) {
 fn assert_well_formed(detector: &dyn DynDetector, dataset: &Dataset, name: &str) -> Outcome {
     let go = |pieces| {
         let result = catch_unwind(AssertUnwindSafe(|| run(detector, dataset, SEED, pieces)));
-        match result {
-            Ok(outcome) => outcome,
-            Err(_cause) => panic!("{name}: panics ({pieces:?})"),
-        }
+        result.unwrap_or_else(|cause| {
+            let cause = cause.downcast_ref::<String>();
+            panic!("{name}: panics ({pieces:?}): {cause:?}")
+        })
     };
     let whole = go(Pieces::WHOLE);
     assert_eq!(whole, go(Pieces::WHOLE), "{name}: differs from run to run");

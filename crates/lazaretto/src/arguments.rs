@@ -69,31 +69,63 @@ pub(crate) struct DatasetOptions {
     #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
     pub(crate) pipeline: String,
     /// Column that names a record.
-    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    #[arg(
+        long,
+        value_name = "COL",
+        help_heading = "Columns (inferred when not given)"
+    )]
     id: Option<String>,
     /// Column with the class a model is to learn.
-    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    #[arg(
+        long,
+        value_name = "COL",
+        help_heading = "Columns (inferred when not given)"
+    )]
     label: Option<String>,
     /// Column with free text; may be repeated.
     #[arg(long, value_name = "COL", num_args = 1.., help_heading = "Columns (inferred when not given)")]
     text: Vec<String>,
     /// Column with what a language model is given.
-    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    #[arg(
+        long,
+        value_name = "COL",
+        help_heading = "Columns (inferred when not given)"
+    )]
     prompt: Option<String>,
     /// Column with what a language model is to answer.
-    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    #[arg(
+        long,
+        value_name = "COL",
+        help_heading = "Columns (inferred when not given)"
+    )]
     response: Option<String>,
     /// Column with a vector per record.
-    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    #[arg(
+        long,
+        value_name = "COL",
+        help_heading = "Columns (inferred when not given)"
+    )]
     embedding: Option<String>,
     /// Column with the class probabilities of a trained model.
-    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    #[arg(
+        long,
+        value_name = "COL",
+        help_heading = "Columns (inferred when not given)"
+    )]
     probabilities: Option<String>,
     /// Column that says where a record comes from.
-    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    #[arg(
+        long,
+        value_name = "COL",
+        help_heading = "Columns (inferred when not given)"
+    )]
     source: Option<String>,
     /// Column that says when a record was made.
-    #[arg(long, value_name = "COL", help_heading = "Columns (inferred when not given)")]
+    #[arg(
+        long,
+        value_name = "COL",
+        help_heading = "Columns (inferred when not given)"
+    )]
     time: Option<String>,
     /// Run only these detectors.
     #[arg(long, value_name = "DETECTOR", num_args = 1.., value_delimiter = ',')]
@@ -246,7 +278,10 @@ impl DatasetOptions {
     fn pipeline_name(&self) -> String {
         std::path::Path::new(&self.pipeline)
             .file_name()
-            .map_or_else(|| self.pipeline.clone(), |name| name.to_string_lossy().into_owned())
+            .map_or_else(
+                || self.pipeline.clone(),
+                |name| name.to_string_lossy().into_owned(),
+            )
     }
 }
 
@@ -268,8 +303,9 @@ fn load(name: &str) -> Result<PipelineFile> {
     let is_file = name.contains(['/', '\\']) || name.to_ascii_lowercase().ends_with(".toml");
     let text = match built_in {
         Some((_, text)) => (*text).to_owned(),
-        None if is_file => std::fs::read_to_string(name)
-            .with_context(|| format!("read pipeline file `{name}`"))?,
+        None if is_file => {
+            std::fs::read_to_string(name).with_context(|| format!("read pipeline file `{name}`"))?
+        }
         None => {
             let known = BUILT_IN.iter().map(|(known, _)| *known);
             let problem = Problem::new(
@@ -309,8 +345,21 @@ mod tests {
     #[test]
     fn flags_override_the_pipeline() {
         let arguments = Arguments::try_parse_from([
-            "lazaretto", "scan", "data", "--out", "run", "--pipeline", "tabular", "--only", "ecod",
-            "--fdr", "0.1", "--seed", "7", "--fail-on", "never",
+            "lazaretto",
+            "scan",
+            "data",
+            "--out",
+            "run",
+            "--pipeline",
+            "tabular",
+            "--only",
+            "ecod",
+            "--fdr",
+            "0.1",
+            "--seed",
+            "7",
+            "--fail-on",
+            "never",
         ])
         .unwrap();
         let Command::Scan(options) = arguments.command else {
@@ -330,6 +379,9 @@ mod tests {
         let Some(EngineError::Pipeline { problems, .. }) = error.downcast_ref() else {
             panic!("{error}")
         };
-        assert!(problems[0].message.contains("did you mean `tabular`?"), "{problems:?}");
+        assert!(
+            problems[0].message.contains("did you mean `tabular`?"),
+            "{problems:?}"
+        );
     }
 }

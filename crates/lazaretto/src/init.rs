@@ -24,9 +24,8 @@ pub(crate) fn run(options: &InitOptions, verbosity: Verbosity) -> Result<ExitCod
     let inspection = inspect(&options.dataset.inputs, &settings, 0, &cancel)?;
     let text = write(&inspection);
     let path = &options.out;
-    let mut file = File::create_new(path).with_context(|| {
-        format!("write `{}` (give another file with --out)", path.display())
-    })?;
+    let mut file = File::create_new(path)
+        .with_context(|| format!("write `{}` (give another file with --out)", path.display()))?;
     file.write_all(text.as_bytes())
         .with_context(|| format!("write `{}`", path.display()))?;
     if verbosity > Verbosity::Quiet {
@@ -59,7 +58,13 @@ fn write(inspection: &Inspection) -> String {
     for planned in &inspection.plan.detectors {
         let spec = planned.detector.spec();
         if let Some(registration) = find(spec.id) {
-            let _ = write!(text, "\n# {}: {}\n{}", spec.id, spec.summary, commented(registration));
+            let _ = write!(
+                text,
+                "\n# {}: {}\n{}",
+                spec.id,
+                spec.summary,
+                commented(registration)
+            );
         }
     }
     text.push_str("\n# Detectors that do not apply:\n");
@@ -108,9 +113,8 @@ fn roles(inspection: &Inspection) -> String {
         .collect();
     let _ = writeln!(text, "text = [{}]", texts.join(", "));
     text.push_str("\n# Any other column by name, with its role.\n[roles.other]\n");
-    let listed = |role: Role| {
-        role != Role::Text && single.iter().all(|(single, _)| *single != role)
-    };
+    let listed =
+        |role: Role| role != Role::Text && single.iter().all(|(single, _)| *single != role);
     for column in columns.iter().filter(|column| listed(column.role)) {
         let _ = writeln!(
             text,

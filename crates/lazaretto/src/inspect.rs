@@ -48,7 +48,11 @@ fn human(inspection: &Inspection, profiles: &[ColumnProfile], verbosity: Verbosi
             .map(|(class, count)| format!("{} ({count})", terminal(class)))
             .collect();
         let more = facts.classes.len().saturating_sub(MAX_FILES);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
         text.push_str(&format!("\nclasses: {}{more}\n", classes.join(", ")));
     }
     text.push_str("\ndetectors:\n");
@@ -88,7 +92,10 @@ fn files(inspection: &Inspection, verbosity: Verbosity) -> String {
         .collect();
     text.push_str(&table(&rows));
     if dataset.files().len() > limit {
-        text.push_str(&format!("  … and {} more (-v lists all)\n", dataset.files().len() - limit));
+        text.push_str(&format!(
+            "  … and {} more (-v lists all)\n",
+            dataset.files().len() - limit
+        ));
     }
     for skipped in &inspection.skipped {
         text.push_str(&format!(
@@ -102,9 +109,17 @@ fn files(inspection: &Inspection, verbosity: Verbosity) -> String {
 
 fn columns(inspection: &Inspection, profiles: &[ColumnProfile]) -> String {
     let mut rows = vec![
-        ["name", "type", "role", "nulls", "distinct", "values", "why this role"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "name",
+            "type",
+            "role",
+            "nulls",
+            "distinct",
+            "values",
+            "why this role",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     for column in &inspection.facts.columns {
         let profile = profiles.iter().find(|profile| profile.name == column.name);
@@ -155,7 +170,11 @@ fn detectors(inspection: &Inspection) -> String {
         .iter()
         .map(|planned| {
             let spec = planned.detector.spec();
-            vec![spec.id.to_owned(), "runs".to_owned(), spec.summary.to_owned()]
+            vec![
+                spec.id.to_owned(),
+                "runs".to_owned(),
+                spec.summary.to_owned(),
+            ]
         })
         .chain(inspection.plan.passed_over.iter().map(|over| {
             let status = match over.status {

@@ -41,7 +41,10 @@ impl Display {
     }
 
     fn bytes(&self, change: impl FnOnce(&mut Bytes)) -> String {
-        let mut bytes = self.bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut bytes = self
+            .bytes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         change(&mut bytes);
         if bytes.total == 0 {
             return String::new();
@@ -56,7 +59,12 @@ impl Display {
 
 impl Progress for Display {
     fn phase(&self, name: &str, rows: u64, bytes: u64) {
-        let shown = self.bytes(|state| *state = Bytes { done: 0, total: bytes });
+        let shown = self.bytes(|state| {
+            *state = Bytes {
+                done: 0,
+                total: bytes,
+            }
+        });
         match &self.bar {
             Some(bar) => {
                 let template = if rows > 0 {

@@ -94,7 +94,11 @@ fn roles(report: &Report) -> String {
 
 fn settings(settings: &SettingsReport) {
     error_line(&format!("settings {}", settings.pipeline_hash));
-    for line in settings.method.lines().chain(settings.policy.iter().map(String::as_str)) {
+    for line in settings
+        .method
+        .lines()
+        .chain(settings.policy.iter().map(String::as_str))
+    {
         error_line(&format!("  {line}"));
     }
 }

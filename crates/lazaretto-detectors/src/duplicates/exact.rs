@@ -30,19 +30,20 @@ const MAX_FLOODS: usize = 100;
 /// - All other duplicates, as a number.
 ///
 /// # Why it matters
-/// Copies are the cheapest way to give a wrong label weight: forty copies with the wrong label outvote the one
-/// original. Ordinary duplicates make a model memorise them and leak between training and test
-/// sets.
+/// Copies are the cheapest way to give a wrong label weight: forty copies with the wrong label
+/// outvote the one original. Ordinary duplicates make a model memorise them and leak between
+/// training and test sets.
 ///
 /// # How it works
 /// Content is every column but the id, label, source, time, url and recorded-hash columns. Equal
 /// content has an equal hash (16 bytes of BLAKE3). The sizes of the small groups give the dataset's
-/// habit, a power law; a larger group is a flood when its p-value against that habit, corrected for all
-/// large groups (Benjamini–Hochberg), is at most 0.01, another copy contradicts its label, and the label is
-/// more frequent in the group than in the dataset. In datasets of vectors and other
-/// content that no other detector reads, the copies with the flooding label are held back. Where there are texts or
-/// a table, `near-duplicates` decides, which knows what the content argues for, and the flood is
-/// for review here: five hundred times `great!` with a few wrong labels is what honest people write.
+/// habit, a power law; a larger group is a flood when its p-value against that habit, corrected for
+/// all large groups (Benjamini–Hochberg), is at most 0.01, another copy contradicts its label, and
+/// the label is more frequent in the group than in the dataset. In datasets of vectors and other
+/// content that no other detector reads, the copies with the flooding label are held back. Where
+/// there are texts or a table, `near-duplicates` decides, which knows what the content argues for,
+/// and the flood is for review here: five hundred times `great!` with a few wrong labels is what
+/// honest people write.
 ///
 /// # Parameters
 /// - `min_copies` (8): fewest copies with one label that can be a flood.
@@ -58,7 +59,7 @@ const MAX_FLOODS: usize = 100;
 /// # Example
 /// "one content in 41 records labelled `>50K`, against 1 identical record labelled `<=50K`"
 /// ```toml
-/// [detectors.exact-duplicates]
+/// [parameters.exact-duplicates]
 /// min_copies = 12
 /// ```
 ///
@@ -179,16 +180,16 @@ fn is_one_sided(group: &Group, facts: &DataFacts) -> bool {
     let others = dissenting(&group.classes);
     let (class, own) = group.classes[0];
     let total: u64 = facts.class_counts.iter().sum();
-    let base = facts.class_counts.get(class as usize).copied().unwrap_or(0) as f64
-        / total.max(1) as f64;
+    let base =
+        facts.class_counts.get(class as usize).copied().unwrap_or(0) as f64 / total.max(1) as f64;
     let size = (own + others) as u64;
-    let p_value = Binomial::new(base.clamp(0.0, 1.0), size)
-        .map_or(1.0, |chance| chance.sf(own as u64 - 1));
+    let p_value =
+        Binomial::new(base.clamp(0.0, 1.0), size).map_or(1.0, |chance| chance.sf(own as u64 - 1));
     others > 0 && own >= 4 * others && p_value <= 1e-3
 }
 
-/// Whether `near-duplicates` looks at this dataset: it knows which side the content takes, and copies
-/// are near-copies too.
+/// Whether `near-duplicates` looks at this dataset: it knows which side the content takes, and
+/// copies are near-copies too.
 fn reads_content(facts: &DataFacts) -> bool {
     NearDuplicates::reads(facts).is_ok()
 }
@@ -236,13 +237,23 @@ fn summary(groups: &[&Group], kind: &str, severity: Severity, sentence: &str) ->
         .flat_map(|group| group.records.iter().map(|&(ordinal, _)| ordinal))
         .take(MAX_LISTED)
         .collect();
-    let title = format!("{n_records} records share {} contents{sentence}", groups.len());
+    let title = format!(
+        "{n_records} records share {} contents{sentence}",
+        groups.len()
+    );
     let largest = groups.iter().map(|group| group.records.len()).max();
-    Finding::new("exact-duplicates", kind, severity, Action::Review, title, 1.0)
-        .with_records(records)
-        .with_evidence("contents", groups.len())
-        .with_evidence("records", n_records)
-        .with_evidence("copies_of_the_most_repeated", largest.unwrap_or(0))
+    Finding::new(
+        "exact-duplicates",
+        kind,
+        severity,
+        Action::Review,
+        title,
+        1.0,
+    )
+    .with_records(records)
+    .with_evidence("contents", groups.len())
+    .with_evidence("records", n_records)
+    .with_evidence("copies_of_the_most_repeated", largest.unwrap_or(0))
 }
 
 impl Detector for ExactDuplicates {
@@ -324,7 +335,10 @@ impl Detector for ExactDuplicates {
                     (_, size) if size > min_copies => 0.5,
                     _ => 0.3,
                 };
-                group.records.iter().map(move |&(ordinal, _)| (ordinal, score))
+                group
+                    .records
+                    .iter()
+                    .map(move |&(ordinal, _)| (ordinal, score))
             })
             .filter(|&(_, score)| score > 0.0)
             .collect();
@@ -369,7 +383,8 @@ impl Detector for ExactDuplicates {
         let mut findings: Vec<Finding> = floods.into_iter().map(|(_, finding)| finding).collect();
         let rest = || {
             let all = model.groups.iter().enumerate();
-            all.filter(|(idx, _)| !covered.contains(idx)).map(|(_, group)| group)
+            all.filter(|(idx, _)| !covered.contains(idx))
+                .map(|(_, group)| group)
         };
         let contradictory: Vec<&Group> = rest().filter(|g| dissenting(&g.classes) > 0).collect();
         let consistent: Vec<&Group> = rest().filter(|g| dissenting(&g.classes) == 0).collect();

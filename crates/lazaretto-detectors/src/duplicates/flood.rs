@@ -135,7 +135,10 @@ mod tests {
         assert!(groups(&messages).size_p_value(15, 1) > 0.5);
         let news = groups(&[(2, 121), (3, 11), (4, 1)]);
         assert!(news.size_p_value(20, 1) < 0.01);
-        assert!(news.size_p_value(20, 4) < 1e-6, "four of them are no accident");
+        assert!(
+            news.size_p_value(20, 4) < 1e-6,
+            "four of them are no accident"
+        );
         assert!(groups(&[]).size_p_value(40, 1) < 0.01);
     }
 

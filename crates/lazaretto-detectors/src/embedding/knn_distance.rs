@@ -45,7 +45,7 @@ const MIN_REFERENCE: usize = 20;
 /// A crawl in English with 30 product pages in another language: those pages have the 30 largest
 /// scores.
 /// ```toml
-/// [detectors.knn-distance]
+/// [parameters.knn-distance]
 /// neighbors = 20
 /// ```
 ///

@@ -58,7 +58,7 @@ const PROBABILITY_FLOOR: f32 = 1e-6;
 /// # Example
 /// "37 records labelled `business` look like `sports`, 2 the other way round."
 /// ```toml
-/// [detectors.confident-learning]
+/// [parameters.confident-learning]
 /// min_class_records = 20
 /// ```
 ///

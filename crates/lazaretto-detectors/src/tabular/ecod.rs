@@ -61,7 +61,7 @@ const BLOCK_ROWS: usize = 4096;
 /// # Example
 /// An income of 9 999 999 and an age of 999 in the same record put it first among 30,000.
 /// ```toml
-/// [detectors.ecod]
+/// [parameters.ecod]
 /// resolution = 16384
 /// ```
 ///

@@ -57,7 +57,7 @@ const BLOCK_ROWS: usize = 512;
 /// A sensor table where five rows have a temperature of −40 at a pressure seen only in summer:
 /// neither value is rare, together they are.
 /// ```toml
-/// [detectors.isolation-forest]
+/// [parameters.isolation-forest]
 /// trees = 200
 /// ```
 ///

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal};
+use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, Normal};
+
+/// Chance up to which agreeing texts are too many for relabelled records alone.
+const NATURAL_P_VALUE: f64 = 0.01;
+/// Rank in its class above which an agreeing text then counts as a natural use.
+const NATURAL_RANK: f64 = 0.25;
 
 /// The distribution of the margins of each class, in bins of about 3 % of the value, and how often
 /// the classifier gives each class to the records of another.
@@ -18,7 +23,11 @@ pub(crate) struct Margins {
 /// they sort as numbers.
 fn bin(margin: f32) -> u16 {
     let bits = margin.to_bits();
-    let sortable = if bits >> 31 == 1 { !bits } else { bits | (1 << 31) };
+    let sortable = if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | (1 << 31)
+    };
     (sortable >> 18) as u16
 }
 
@@ -37,27 +46,34 @@ impl Margins {
         }
     }
 
-    /// The distribution of class `class`, ready for look-ups.
-    pub(crate) fn of_class(&self, class: u32) -> ClassMargins {
+    /// The distribution of class `class`, ready for look-ups. How often the texts of other classes
+    /// argue against it is taken from `others`.
+    pub(crate) fn of_class(&self, class: u32, others: &Self) -> ClassMargins {
         let mut bins = Vec::new();
         let mut below = 0;
         for (&(_, bin), &count) in self.bins.range((class, 0)..=(class, u16::MAX)) {
             bins.push((bin, below, count));
             below += count;
         }
-        let mut own = (0_u64, 0_u64);
-        let mut others = (0_u64, 0_u64);
-        for (&(label, preferred), &count) in &self.confusion {
-            let group = if label == class { &mut own } else { &mut others };
-            group.1 += count;
-            group.0 += if preferred == class { 0 } else { count };
-        }
         ClassMargins {
             bins,
             total: below,
-            contradicted: share(own),
-            contradicted_of_others: share(others),
+            contradicted: share(self.not_preferring(class, |label| label == class)),
+            contradicted_of_others: share(others.not_preferring(class, |label| label != class)),
         }
+    }
+
+    /// Of the records whose label is `among`, those whose text argues for another class than
+    /// `class`, and all.
+    fn not_preferring(&self, class: u32, among: impl Fn(u32) -> bool) -> (u64, u64) {
+        let mut counts = (0, 0);
+        for (&(label, preferred), &count) in &self.confusion {
+            if among(label) {
+                counts.0 += if preferred == class { 0 } else { count };
+                counts.1 += count;
+            }
+        }
+        counts
     }
 }
 
@@ -91,13 +107,35 @@ impl ClassMargins {
         (below as f64 + tied as f64 / 2.0 + 0.5) / (self.total as f64 + 1.0)
     }
 
+    /// The margin from which a record counts as a natural use of a candidate that leaves `margins`
+    /// behind: infinite unless more texts agree with the class than relabelled records of other
+    /// classes would.
+    pub(crate) fn natural_from(&self, margins: &[f32]) -> f32 {
+        let agreeing = margins.iter().filter(|&&margin| margin >= 0.0).count() as u64;
+        let expected = 1.0 - self.contradicted_of_others;
+        let too_many = agreeing > 0
+            && Binomial::new(expected, margins.len() as u64)
+                .is_ok_and(|chance| chance.sf(agreeing - 1) <= NATURAL_P_VALUE);
+        if !too_many {
+            return f32::INFINITY;
+        }
+        let natural = |margin: &f32| *margin >= 0.0 && self.rank(*margin) > NATURAL_RANK;
+        margins
+            .iter()
+            .copied()
+            .filter(natural)
+            .fold(f32::INFINITY, f32::min)
+    }
+
     /// Tests whether `margins`, of the records that carry a candidate, are lower than those of the
-    /// class. Of these records the share `independent` counts.
-    pub(crate) fn test(&self, margins: &[f32], independent: f64) -> Contradiction {
+    /// class here and in `also`: a record takes the higher of its two ranks. Of the records
+    /// the share `independent` counts.
+    pub(crate) fn test(&self, also: &Self, margins: &[f32], independent: f64) -> Contradiction {
         let standard = Normal::standard();
+        let rank = |margin: f32| self.rank(margin).max(also.rank(margin));
         let sum: f64 = margins
             .iter()
-            .map(|&margin| -standard.inverse_cdf(self.rank(margin).clamp(1e-9, 1.0 - 1e-9)))
+            .map(|&margin| -standard.inverse_cdf(rank(margin).clamp(1e-9, 1.0 - 1e-9)))
             .sum();
         let n = margins.len() as f64;
         let z = sum / n.max(1.0).sqrt() * independent.sqrt();
@@ -152,16 +190,17 @@ mod tests {
 
     #[test]
     fn records_of_the_class_do_not_contradict_it() {
-        let class = uniform(2_000).of_class(1);
+        let margins = uniform(2_000);
+        let class = margins.of_class(1, &margins);
         let ordinary: Vec<f32> = (0..12).map(|idx| idx as f32 / 3.0 - 0.9).collect();
-        let test = class.test(&ordinary, 1.0);
+        let test = class.test(&class, &ordinary, 1.0);
         assert!(test.p_value > 0.1, "{test:?}");
         assert!(test.log_likelihood_ratio < 0.0);
-        let relabelled = class.test(&[-0.9; 12], 1.0);
+        let relabelled = class.test(&class, &[-0.9; 12], 1.0);
         assert!(relabelled.p_value < 1e-6, "{relabelled:?}");
         assert!(relabelled.log_likelihood_ratio > 0.0);
         assert_eq!(relabelled.contradicted, 12);
-        let dependent = class.test(&[-0.9; 12], 0.25);
+        let dependent = class.test(&class, &[-0.9; 12], 0.25);
         assert!((dependent.z - relabelled.z / 2.0).abs() < 1e-9);
     }
 

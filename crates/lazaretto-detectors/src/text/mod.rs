@@ -5,6 +5,6 @@ pub mod surface;
 pub mod trigger;
 
 #[cfg(test)]
-pub(crate) mod test_support;
-#[cfg(test)]
 mod probe;
+#[cfg(test)]
+pub(crate) mod test_support;

@@ -2,7 +2,7 @@
 //!
 //! A numeric column is centred at its median and divided by its interquartile range (in units of
 //! the normal distribution), so that outliers do not hide themselves by widening the scale. In a
-//! trial on 21 ADBench sets the mean AUROC of the distance to 10 neighbours was 0.709 with this
+//! trial on 21 `ADBench` sets the mean AUROC of the distance to 10 neighbours was 0.709 with this
 //! scale, 0.705 with z-scores, 0.690 with min–max and 0.649 with an arcsinh on top. Beyond 30 units
 //! values grow logarithmically, because one absurd column should not drown all others.
 //!
@@ -37,17 +37,17 @@ impl Scale {
         values.retain(|value| value.is_finite());
         values.sort_unstable_by(f64::total_cmp);
         let (first, last) = (*values.first()?, *values.last()?);
-        let at = |q: f64| values[((values.len() - 1) as f64 * q).round() as usize];
+        let at = |percent: usize| values[(values.len() - 1) * percent / 100];
         // A column with a dominating value has no interquartile range: wider ones follow.
         let spread = [
-            (at(0.75) - at(0.25)) / NORMAL_IQR,
-            (at(0.99) - at(0.01)) / NORMAL_P98,
+            (at(75) - at(25)) / NORMAL_IQR,
+            (at(99) - at(1)) / NORMAL_P98,
             last / 2.0 - first / 2.0,
         ]
         .into_iter()
         .find(|spread| *spread > 0.0)?;
         Some(Self {
-            centre: at(0.5),
+            centre: at(50),
             spread,
         })
     }
@@ -180,7 +180,7 @@ mod tests {
         assert!(scale.apply(100.0).abs() < 3.0);
         assert!(scale.apply(1e9) > 30.0 && scale.apply(1e9) < 60.0);
         assert!(scale.apply(f64::NEG_INFINITY) < -30.0 && scale.apply(f64::MIN).is_finite());
-        assert_eq!(scale.apply(f64::NAN), 0.0);
+        assert!(scale.apply(f64::NAN).abs() < 1e-12);
         assert!(Scale::of(&mut vec![2.0; 9]).is_none());
         assert!(Scale::of(&mut vec![f64::NAN, f64::INFINITY]).is_none());
         // 92 % zeros still have a scale.
@@ -196,8 +196,8 @@ mod tests {
             categorical: vec![category],
             ..Payload::default()
         };
-        let rows: Vec<Payload> = (0..60)
-            .map(|i| payload(f64::from(i), u64::from(i as u32 % 3 + 1)))
+        let rows: Vec<Payload> = (0..60_u32)
+            .map(|i| payload(f64::from(i), u64::from(i % 3 + 1)))
             .collect();
         let scaler = ColumnScaler::fit(&rows.iter().collect::<Vec<_>>());
         // One varying numeric column, three values and the rest.
@@ -212,7 +212,6 @@ mod tests {
             let apart = distance(&features(5.0, a), &features(5.0, b));
             assert!((apart - 1.0).abs() < 1e-6);
         }
-        assert!(features(f64::NAN, 0).iter().all(|x| x.is_finite()) || scaler.numeric.len() == 2);
         let mut nothing = Array1::from_elem(5, f32::NAN);
         scaler.fill(nothing.view_mut(), &[f64::NAN, f64::NAN], &[0]);
         assert!(nothing.iter().all(|x| x.is_nan()));

@@ -71,7 +71,7 @@ impl Document {
     fn collect_words(&mut self) {
         let words = &mut self.words;
         ngrams::word_ngrams(&self.hashes, 0..self.hashes.len(), self.salt, |b| {
-            words.push(b)
+            words.push(b);
         });
     }
 
@@ -336,12 +336,12 @@ mod tests {
             document.add(&payloads[idx].text, &tokens[idx], 0);
         });
         let closeness = |a: usize, b: usize| features.row(a).dot(&features.row(b));
-        for a in 0..6 {
+        for (a, text) in texts[..6].iter().enumerate() {
             assert!((closeness(a, a) - 1.0).abs() < 1e-5);
             let best = (0..6)
                 .filter(|&b| b != a)
                 .max_by(|&b, &c| closeness(a, b).total_cmp(&closeness(a, c)));
-            assert_eq!(best.unwrap() / 3, a / 3, "nearest of `{}`", texts[a]);
+            assert_eq!(best.unwrap() / 3, a / 3, "nearest of `{text}`");
         }
         assert!(features.row(6).iter().all(|x| x.is_nan()));
     }

@@ -279,7 +279,11 @@ impl Check<'_> {
             return Err(difference(path, None, "it is missing"));
         }
         if digest_file(&full)?.1 != input.digest {
-            return Err(difference(path, None, "its bytes are not those of the input"));
+            return Err(difference(
+                path,
+                None,
+                "its bytes are not those of the input",
+            ));
         }
         Ok(())
     }

@@ -156,8 +156,8 @@ impl RowSource {
                 open_ipc(&self.path).map_err(|error| error.to_string())?.1
             }
             Layout::Text(text) => {
-                let file = unpack(&self.path, text.compression)
-                    .map_err(|error| error.to_string())?;
+                let file =
+                    unpack(&self.path, text.compression).map_err(|error| error.to_string())?;
                 text.parse(file, true).map_err(|error| error.to_string())?
             }
         };
@@ -353,10 +353,21 @@ fn reparse(text: &TextShape, notes: &StructArray) -> Result<RecordBatch, ArrowEr
 
 /// The columns of `schema` out of `record`, in that order and of those types.
 fn align(record: &RecordBatch, schema: &Schema) -> Result<Vec<ArrayRef>, ArrowError> {
+    let own = record.schema_ref().fields();
+    // By position where all names agree: names may occur twice.
+    let same = own.len() == schema.fields().len()
+        && own
+            .iter()
+            .zip(schema.fields())
+            .all(|(own, common)| own.name() == common.name());
     schema
         .fields()
         .iter()
-        .map(|field| match record.column_by_name(field.name()) {
+        .enumerate()
+        .map(|(idx, field)| match record.column_by_name(field.name()) {
+            Some(_) if same && record.column(idx).data_type() == field.data_type() => {
+                Ok(Arc::clone(record.column(idx)))
+            }
             Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
             Some(column) => cast(column, field.data_type()),
             None => Ok(new_null_array(field.data_type(), record.num_rows())),

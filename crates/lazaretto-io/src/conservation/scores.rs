@@ -110,25 +110,29 @@ impl Scores {
         let mut tally = Tally::default();
         let mut row = unit.row_in_group;
         let ordinals = unit.first_row..unit.first_row + unit.rows;
-        self.batches(ordinals, &["file", "row_group", "row", "verdict"], |batch| {
-            let files = batch.column(0).as_string::<i32>();
-            let groups = batch.column(1).as_primitive::<UInt32Type>();
-            let rows = batch.column(2).as_primitive::<UInt64Type>();
-            let verdicts = batch.column(3).as_string::<i32>();
-            for idx in 0..batch.num_rows() {
-                let listed = (files.value(idx), groups.value(idx), rows.value(idx));
-                if listed != (relative, unit.row_group, row) {
-                    return Err(difference(
-                        "scores",
-                        Some(unit.first_row + row - unit.row_in_group),
-                        format!("{listed:?} is listed where row {row} of `{relative}` belongs"),
-                    ));
+        self.batches(
+            ordinals,
+            &["file", "row_group", "row", "verdict"],
+            |batch| {
+                let files = batch.column(0).as_string::<i32>();
+                let groups = batch.column(1).as_primitive::<UInt32Type>();
+                let rows = batch.column(2).as_primitive::<UInt64Type>();
+                let verdicts = batch.column(3).as_string::<i32>();
+                for idx in 0..batch.num_rows() {
+                    let listed = (files.value(idx), groups.value(idx), rows.value(idx));
+                    if listed != (relative, unit.row_group, row) {
+                        return Err(difference(
+                            "scores",
+                            Some(unit.first_row + row - unit.row_in_group),
+                            format!("{listed:?} is listed where row {row} of `{relative}` belongs"),
+                        ));
+                    }
+                    tally.add(verdict(verdicts.value(idx))?);
+                    row += 1;
                 }
-                tally.add(verdict(verdicts.value(idx))?);
-                row += 1;
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         if row - unit.row_in_group != unit.rows {
             return Err(difference("scores", None, "rows are missing"));
         }
@@ -180,12 +184,9 @@ impl Scores {
                 continue;
             }
             let failed = |error: String| difference("scores", None, error);
-            let file =
-                File::open(&part.path).map_err(IoError::storage("read", &part.path))?;
-            let mask = ProjectionMask::columns(
-                part.metadata.parquet_schema(),
-                columns.iter().copied(),
-            );
+            let file = File::open(&part.path).map_err(IoError::storage("read", &part.path))?;
+            let mask =
+                ProjectionMask::columns(part.metadata.parquet_schema(), columns.iter().copied());
             let builder =
                 ParquetRecordBatchReaderBuilder::new_with_metadata(file, part.metadata.clone())
                     .with_projection(mask);

@@ -195,7 +195,7 @@ impl IpcFile {
                 ranges.push(own);
                 let ranges = Ranges {
                     file,
-                    ranges: ranges.into_iter(),
+                    rest: ranges.into_iter(),
                     left: 0,
                 };
                 StreamReader::try_new(BufReader::new(ranges), columns)
@@ -209,14 +209,14 @@ impl IpcFile {
 /// Reads some byte ranges of a file as if they were all of it.
 struct Ranges {
     file: File,
-    ranges: std::vec::IntoIter<Range<u64>>,
+    rest: std::vec::IntoIter<Range<u64>>,
     left: u64,
 }
 
 impl Read for Ranges {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         while self.left == 0 {
-            let Some(range) = self.ranges.next() else {
+            let Some(range) = self.rest.next() else {
                 return Ok(0);
             };
             self.file.seek(SeekFrom::Start(range.start))?;

@@ -32,13 +32,46 @@ pub(crate) enum Kind {
     Object(Vec<(String, Kind)>),
 }
 
+/// Two values at the same place that no type holds both of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conflict {
+    /// The place, like `messages[].content`.
+    pub(crate) place: String,
+    /// What is there in the value merged in.
+    pub(crate) found: String,
+    /// What was there before.
+    pub(crate) expected: String,
+}
+
+impl Conflict {
+    fn below(mut self, parent: &str) -> Self {
+        let dot = if self.place.is_empty() || self.place.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
+        self.place = format!("{parent}{dot}{}", self.place);
+        self
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "`{}` is {} here and {} before",
+            self.place, self.found, self.expected
+        )
+    }
+}
+
 impl Kind {
-    /// Merges `other` in. On conflict the error names the place inside the value and both kinds.
-    pub(crate) fn merge(&mut self, other: Self) -> Result<(), String> {
+    /// Merges `other` in.
+    pub(crate) fn merge(&mut self, other: Self) -> Result<(), Conflict> {
         match (&mut *self, other) {
             (_, Self::Null) => Ok(()),
             (Self::List(item), Self::List(other)) => {
-                item.merge(*other).map_err(|inside| format!("[]{inside}"))
+                item.merge(*other).map_err(|conflict| conflict.below("[]"))
             }
             (Self::Object(fields), Self::Object(others)) => others
                 .into_iter()
@@ -52,7 +85,11 @@ impl Kind {
                 *mine = mine.common_scalar(&other);
                 Ok(())
             }
-            (mine, other) => Err(format!(" is {other} here and {mine} elsewhere")),
+            (mine, other) => Err(Conflict {
+                place: String::new(),
+                found: other.to_string(),
+                expected: mine.to_string(),
+            }),
         }
     }
 
@@ -88,7 +125,7 @@ impl Kind {
 
     /// Widens the kind of a CSV column by one more non-empty value. A value is tested only
     /// against kinds that the column can still be, so a column of one type costs one parse.
-    pub(crate) fn observe(&mut self, value: &str, zone: &Tz) {
+    pub(crate) fn observe(&mut self, value: &str, zone: Tz) {
         if value.is_empty() || *self == Self::Text {
             return;
         }
@@ -100,7 +137,7 @@ impl Kind {
             Self::Date | Self::Time | Self::Null if first.is_ascii_digit() => {
                 if value.len() == 10 && Date32Type::parse(value).is_some() && value.contains('-') {
                     Self::Date
-                } else if value.len() > 10 && string_to_datetime(zone, value).is_ok() {
+                } else if value.len() > 10 && string_to_datetime(&zone, value).is_ok() {
                     Self::Time
                 } else {
                     Self::Text
@@ -141,20 +178,17 @@ fn merge_field(
     idx: usize,
     name: String,
     kind: Kind,
-) -> Result<(), String> {
+) -> Result<(), Conflict> {
     let found = match fields.get(idx) {
         Some((mine, _)) if *mine == name => Some(idx),
         _ => fields.iter().position(|(mine, _)| *mine == name),
     };
-    match found {
-        Some(found) => fields[found]
-            .1
-            .merge(kind)
-            .map_err(|inside| format!(".{name}{inside}")),
-        None => {
-            fields.push((name, kind));
-            Ok(())
-        }
+    if let Some(found) = found {
+        let merged = fields[found].1.merge(kind);
+        merged.map_err(|conflict| conflict.below(&name))
+    } else {
+        fields.push((name, kind));
+        Ok(())
     }
 }
 
@@ -231,7 +265,7 @@ impl<'de> Visitor<'de> for KindVisitor {
         while let Some(item) = items.next_element::<Kind>()? {
             common
                 .merge(item)
-                .map_err(|inside| A::Error::custom(format!("[]{inside}")))?;
+                .map_err(|conflict| A::Error::custom(conflict.below("[]")))?;
         }
         Ok(Kind::List(Box::new(common)))
     }
@@ -254,7 +288,7 @@ mod tests {
         let zone: Tz = "+00:00".parse().unwrap();
         let mut kind = Kind::Null;
         for value in values {
-            kind.observe(value, &zone);
+            kind.observe(value, zone);
         }
         kind
     }
@@ -288,9 +322,12 @@ mod tests {
                 .data_type()
                 .to_string()
         );
-        let error = kind
+        let conflict = kind
             .merge(serde_json::from_str(r#"{"a": [{"x": {}}]}"#).unwrap())
             .unwrap_err();
-        assert_eq!(error, ".a[].x is an object here and a boolean elsewhere");
+        assert_eq!(
+            conflict.to_string(),
+            "`a[].x` is an object here and a boolean before"
+        );
     }
 }

@@ -30,9 +30,7 @@ pub(super) fn apply(
         }
         let conflict = match &roles[column] {
             Some((other, _)) if *other != role => Some((name.to_owned(), *other)),
-            None if SINGLE.contains(&role) && told.contains(&role) => {
-                Some((name.to_owned(), role))
-            }
+            None if SINGLE.contains(&role) && told.contains(&role) => Some((name.to_owned(), role)),
             _ => None,
         };
         if let Some((column, first)) = conflict {
@@ -67,7 +65,12 @@ fn requests(given: &GivenRoles) -> impl Iterator<Item = (&str, Role)> {
     .into_iter()
     .filter_map(|(name, role)| Some((name.as_deref()?, role)))
     .chain(given.text.iter().map(|name| (name.as_str(), Role::Text)))
-    .chain(given.other.iter().map(|(name, role)| (name.as_str(), *role)))
+    .chain(
+        given
+            .other
+            .iter()
+            .map(|(name, role)| (name.as_str(), *role)),
+    )
 }
 
 fn unknown(schema: &Schema, name: &str, role: Role) -> IoError {

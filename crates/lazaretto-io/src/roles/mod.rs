@@ -10,7 +10,7 @@
 //! | label | Hugging Face `ClassLabel` |
 //! | image | Hugging Face `Image`, or a column of bytes (or bytes and path) named like one |
 //! | messages | a list of `{role, content}` or `{from, value}` |
-//! | id | named `row_id`, `id`, `uuid`, `idx`, … or `*_id`, and every value different |
+//! | id | named `row_id`, `id`, `uuid`, `idx`, … or `*_id`, and every value of the sample different |
 //! | probabilities | named `pred_probs`, `probabilities`, …: lists of numbers that add up to 1 |
 //! | embedding | named `embedding`, `vector`, `features`, … or the only such column: lists of floats of one length |
 //! | label | named `label`, `target`, `class`, `category`, `y`, `sentiment`, …: few distinct values, no fractions |

@@ -110,7 +110,15 @@ pub(super) const CONTENT_HASH: &[&str] = &[
 ];
 
 /// Encoded images.
-pub(super) const IMAGE: &[&str] = &["image", "img", "image_bytes", "picture", "photo", "jpg", "png"];
+pub(super) const IMAGE: &[&str] = &[
+    "image",
+    "img",
+    "image_bytes",
+    "picture",
+    "photo",
+    "jpg",
+    "png",
+];
 
 /// What a language model is given.
 pub(super) const PROMPT: &[&str] = &[

@@ -104,7 +104,7 @@ fn ids(columns: &mut Columns<'_>) {
         }
         let name = columns.name(column);
         if columns.wanted(Role::Id) {
-            let reason = format!("named `{name}`, every value different");
+            let reason = format!("named `{name}`, every value different in the sample");
             columns.assign(column, Role::Id, reason);
         } else {
             columns.assign(column, Role::Other, "an id beside the record id");
@@ -122,7 +122,9 @@ fn vectors(columns: &mut Columns<'_>) {
     let is_vector = |columns: &Columns<'_>, column: usize| {
         vector_item(columns.data_type(column)).is_some_and(DataType::is_floating)
     };
-    for column in named(columns, names::EMBEDDING, |name| name.ends_with("_embedding")) {
+    for column in named(columns, names::EMBEDDING, |name| {
+        name.ends_with("_embedding")
+    }) {
         let Some(length) = columns.sample(column).vector_length else {
             continue;
         };
@@ -222,7 +224,9 @@ fn times(columns: &mut Columns<'_>) {
             sample.dates >= 0.9
         } else if data_type.is_numeric() {
             // Epoch seconds to microseconds since about 1990; `time` of a race is not.
-            sample.range.is_some_and(|(low, high)| low >= 6e8 && high < 2e16)
+            sample
+                .range
+                .is_some_and(|(low, high)| low >= 6e8 && high < 2e16)
         } else {
             is_moment(data_type)
         };
@@ -255,7 +259,12 @@ fn prompts(columns: &mut Columns<'_>) {
     let prompts = strings(columns, names::PROMPT);
     let responses = strings(columns, names::RESPONSE);
     let has = |role: Role, found: &[usize]| {
-        !found.is_empty() || columns.roles.iter().flatten().any(|(other, _)| *other == role)
+        !found.is_empty()
+            || columns
+                .roles
+                .iter()
+                .flatten()
+                .any(|(other, _)| *other == role)
     };
     // One without the other is text like any other, but that `messages` may be the prompt.
     let asked = has(Role::Prompt, &prompts) || has(Role::Messages, &[]);
@@ -287,7 +296,10 @@ fn strings(columns: &mut Columns<'_>) {
         let (role, reason) = if sample.values == 0 {
             (Role::Other, "no values in the sample".to_owned())
         } else if sample.prose() {
-            let reason = format!("long strings, {:.0} characters on average", sample.mean_length);
+            let reason = format!(
+                "long strings, {:.0} characters on average",
+                sample.mean_length
+            );
             (Role::Text, reason)
         } else if listed && (several_words || !sample.repeats()) {
             (Role::Text, format!("strings named `{name}`"))
@@ -314,7 +326,9 @@ fn numbers(columns: &mut Columns<'_>) {
             "booleans"
         } else if data_type.is_numeric() {
             "numbers"
-        } else if is_moment(data_type) || matches!(data_type, DataType::Time32(_) | DataType::Time64(_)) {
+        } else if is_moment(data_type)
+            || matches!(data_type, DataType::Time32(_) | DataType::Time64(_))
+        {
             "dates or times"
         } else {
             continue;

@@ -14,6 +14,8 @@ use crate::error::IoError;
 
 /// Records in the sample.
 const SAMPLE_ROWS: u64 = 5_000;
+/// Target size of its batches: a few hundred records are wanted of each unit.
+const SAMPLE_BYTES: usize = 1 << 16;
 /// Units the sample is taken from.
 const SAMPLE_UNITS: usize = 8;
 
@@ -73,7 +75,7 @@ pub(super) fn take(dataset: &Dataset) -> Result<Vec<ColumnSample>, IoError> {
         let unit = pick * units.len() / chosen;
         let wanted = SAMPLE_ROWS.div_ceil(chosen as u64) as usize;
         let mut taken = 0;
-        for batch in dataset.batches(unit, None)? {
+        for batch in dataset.batches_of(unit, None, SAMPLE_BYTES)? {
             match batch {
                 Ok(batch) => {
                     let rows = batch.num_rows().min(wanted - taken);
@@ -108,8 +110,7 @@ fn examine(column: &ArrayRef) -> ColumnSample {
     let data_type = column.data_type();
     if is_string(data_type) {
         examine_strings(column, &mut sample);
-    } else if data_type.is_numeric() || data_type.is_temporal() || *data_type == DataType::Boolean
-    {
+    } else if data_type.is_numeric() || data_type.is_temporal() || *data_type == DataType::Boolean {
         examine_numbers(column, &mut sample);
     } else if vector_item(data_type).is_some_and(DataType::is_numeric) {
         examine_vectors(column, &mut sample);

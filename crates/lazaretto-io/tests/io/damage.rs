@@ -37,7 +37,11 @@ fn a_damaged_file_is_kept_aside_and_the_rest_goes_on() {
 fn a_damaged_row_group_is_an_error_of_its_unit_alone() {
     let place = Place::new();
     let path = place.data().join("a.parquet");
-    write_parquet(&path, &[batch(0, 300), batch(300, 300), batch(600, 300)], plain());
+    write_parquet(
+        &path,
+        &[batch(0, 300), batch(300, 300), batch(600, 300)],
+        plain(),
+    );
     let mut bytes = fs::read(&path).unwrap();
     let metadata = {
         let file = fs::File::open(&path).unwrap();
@@ -52,13 +56,27 @@ fn a_damaged_row_group_is_an_error_of_its_unit_alone() {
     bytes[start as usize..(start + length) as usize].fill(0xff);
     fs::write(&path, &bytes).unwrap();
     let dataset = place.open();
-    let error = dataset.batches(1, None).and_then(|mut batches| batches.next().unwrap()).unwrap_err();
+    let error = dataset
+        .batches(1, None)
+        .and_then(|mut batches| batches.next().unwrap())
+        .unwrap_err();
     assert!(matches!(error, IoError::Unreadable { .. }));
-    assert!(error.to_string().contains("`a.parquet` row group 1"), "{error}");
-    assert!(dataset.batches(1, Some(&[0])).unwrap().all(|batch| batch.is_ok()));
+    assert!(
+        error.to_string().contains("`a.parquet` row group 1"),
+        "{error}"
+    );
+    assert!(
+        dataset
+            .batches(1, Some(&[0]))
+            .unwrap()
+            .all(|batch| batch.is_ok())
+    );
     let (folder, counts) = run(&dataset, &place.out(), every_third);
     assert_eq!(counts[0].unscanned, 300);
-    assert_eq!(fs::read(folder.path().join("unscanned/a.parquet")).unwrap(), bytes);
+    assert_eq!(
+        fs::read(folder.path().join("unscanned/a.parquet")).unwrap(),
+        bytes
+    );
     let conservation = check_conservation(&dataset, folder.path()).unwrap();
     assert_eq!(conservation.counts.pass, 400);
     assert_eq!(conservation.counts.quarantine, 200);
@@ -89,16 +107,32 @@ fn single_unscanned_records_are_kept_with_their_schema() {
 fn bad_text_names_its_line() {
     let place = Place::new();
     fs::write(place.data().join("a.csv"), "a,b\n1,2\n\n3,4,5\n").unwrap();
-    fs::write(place.data().join("b.jsonl"), "{\"a\":1,\"b\":2}\n\n{\"a\":oops}\n").unwrap();
+    fs::write(
+        place.data().join("b.jsonl"),
+        "{\"a\":1,\"b\":2}\n\n{\"a\":oops}\n",
+    )
+    .unwrap();
     fs::write(place.data().join("c.csv"), "a,b\n1,2\n").unwrap();
-    fs::write(place.data().join("d.jsonl"), "{\"a\":1,\"b\":2}\n{\"a\":[1]}\n").unwrap();
+    fs::write(
+        place.data().join("d.jsonl"),
+        "{\"a\":1,\"b\":2}\n{\"a\":[1]}\n",
+    )
+    .unwrap();
     fs::write(place.data().join("e.csv"), b"a,b\n1,2\n\xff,2\n").unwrap();
     let dataset = place.open();
     let problem = |idx: usize| dataset.files()[idx].problem.clone().unwrap_or_default();
-    assert!(problem(0).contains("line 4: 3 fields where the header has 2"), "{}", problem(0));
+    assert!(
+        problem(0).contains("line 4: 3 fields where the header has 2"),
+        "{}",
+        problem(0)
+    );
     assert!(problem(1).contains("line 3"), "{}", problem(1));
     assert_eq!(problem(2), "");
-    assert!(problem(3).contains("line 2") && problem(3).contains("`a`"), "{}", problem(3));
+    assert!(
+        problem(3).contains("line 2") && problem(3).contains("`a`"),
+        "{}",
+        problem(3)
+    );
     assert!(problem(4).contains("line 3: not UTF-8"), "{}", problem(4));
     assert_eq!(dataset.n_rows(), 1);
 }
@@ -116,10 +150,26 @@ fn a_file_with_other_columns_is_unscanned_with_the_difference() {
     write("c.parquet", "x", Arc::clone(&numbers));
     write("d.parquet", "y", numbers);
     let dataset = place.open();
-    let problems: Vec<_> = dataset.files().iter().map(|file| file.problem.clone()).collect();
-    assert!(problems[0].as_ref().unwrap().contains("`x` is `Utf8` here and `Int64`"), "{problems:?}");
-    assert!(problems[1].is_none() && problems[2].is_none(), "most files agree");
-    assert!(problems[3].as_ref().unwrap().contains("`y`"), "{problems:?}");
+    let problems: Vec<_> = dataset
+        .files()
+        .iter()
+        .map(|file| file.problem.clone())
+        .collect();
+    assert!(
+        problems[0]
+            .as_ref()
+            .unwrap()
+            .contains("`x` is `Utf8` here and `Int64`"),
+        "{problems:?}"
+    );
+    assert!(
+        problems[1].is_none() && problems[2].is_none(),
+        "most files agree"
+    );
+    assert!(
+        problems[3].as_ref().unwrap().contains("`y`"),
+        "{problems:?}"
+    );
     let (folder, _) = run(&dataset, &place.out(), every_third);
     let conservation = check_conservation(&dataset, folder.path()).unwrap();
     assert_eq!(conservation.counts.unscanned_files, 2);

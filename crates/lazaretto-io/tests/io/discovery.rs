@@ -32,17 +32,40 @@ fn folders_files_and_globs_find_the_same_files() {
     }
     fs::write(data.join("array.json"), " [{}]").unwrap();
     let discovery = discover(&[data.display().to_string()]).unwrap();
-    let files: Vec<_> = discovery.files.iter().map(|file| file.relative.as_str()).collect();
+    let files: Vec<_> = discovery
+        .files
+        .iter()
+        .map(|file| file.relative.as_str())
+        .collect();
     assert_eq!(files, ["a.jsonl.gz", "b.csv", "lang=de/part/c.parquet"]);
     assert_eq!(discovery.name, "data");
     assert_eq!(
         (discovery.files[0].format, discovery.files[0].compression),
         (Format::JsonLines, Compression::Gzip)
     );
-    assert_eq!(discovery.files[2].partitions, [("lang".to_owned(), "de".to_owned())]);
-    assert_eq!(discovery.files[1].digest, *blake3::hash(b"b.csv").as_bytes());
-    let skipped: Vec<_> = discovery.skipped.iter().map(|file| file.path.as_str()).collect();
-    assert_eq!(skipped, [".hidden.csv", "README.md", "_SUCCESS", "_logs", "array.json"]);
+    assert_eq!(
+        discovery.files[2].partitions,
+        [("lang".to_owned(), "de".to_owned())]
+    );
+    assert_eq!(
+        discovery.files[1].digest,
+        *blake3::hash(b"b.csv").as_bytes()
+    );
+    let skipped: Vec<_> = discovery
+        .skipped
+        .iter()
+        .map(|file| file.path.as_str())
+        .collect();
+    assert_eq!(
+        skipped,
+        [
+            ".hidden.csv",
+            "README.md",
+            "_SUCCESS",
+            "_logs",
+            "array.json"
+        ]
+    );
     assert!(discovery.skipped[4].reason.contains("JSON array"));
 
     assert_eq!(found(&[format!("{}/*.csv", data.display())]), ["b.csv"]);
@@ -50,7 +73,10 @@ fn folders_files_and_globs_find_the_same_files() {
         found(&[format!("{}/**/*.{{parquet,csv}}", data.display())]),
         ["b.csv", "lang=de/part/c.parquet"]
     );
-    assert_eq!(found(&[data.join("b.csv").display().to_string()]), ["b.csv"]);
+    assert_eq!(
+        found(&[data.join("b.csv").display().to_string()]),
+        ["b.csv"]
+    );
     let both = [data.join("lang=de"), data.join("b.csv")].map(|path| path.display().to_string());
     assert_eq!(found(&both), ["b.csv", "lang=de/part/c.parquet"]);
     let twice = [data.clone(), data.join("b.csv")].map(|path| path.display().to_string());
@@ -64,7 +90,10 @@ fn errors_say_what_to_do() {
     let empty = error(place.data().display().to_string());
     assert!(matches!(empty, IoError::EmptyFolder { .. }));
     assert!(empty.hint().unwrap().contains(".parquet"));
-    assert!(matches!(error("no/such/place".to_owned()), IoError::PathMissing { .. }));
+    assert!(matches!(
+        error("no/such/place".to_owned()),
+        IoError::PathMissing { .. }
+    ));
     assert!(matches!(
         error(format!("{}/*.csv", place.data().display())),
         IoError::NothingMatches { .. }
@@ -74,6 +103,21 @@ fn errors_say_what_to_do() {
     assert!(unknown.to_string().contains("notes.txt"), "{unknown}");
 }
 
+#[test]
+fn an_earlier_run_inside_the_data_is_not_scanned_again() {
+    let place = Place::new();
+    let data = place.data();
+    fs::write(data.join("a.csv"), "a\n1\n").unwrap();
+    for name in ["scores/part-00000.parquet", "clean/a.csv", "manifest.json"] {
+        let path = data.join("run").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    let discovery = discover(&[data.display().to_string()]).unwrap();
+    assert_eq!(discovery.files.len(), 1);
+    assert_eq!(discovery.skipped[0].path, "run");
+}
+
 #[cfg(unix)]
 #[test]
 fn links_that_leave_the_folder_are_not_followed() {
@@ -81,11 +125,19 @@ fn links_that_leave_the_folder_are_not_followed() {
     fs::write(place.scratch().join("secret.csv"), "a\n1\n").unwrap();
     fs::write(place.data().join("a.csv"), "a\n1\n").unwrap();
     std::os::unix::fs::symlink(place.scratch(), place.data().join("out")).unwrap();
-    std::os::unix::fs::symlink(place.scratch().join("secret.csv"), place.data().join("s.csv")).unwrap();
+    std::os::unix::fs::symlink(
+        place.scratch().join("secret.csv"),
+        place.data().join("s.csv"),
+    )
+    .unwrap();
     std::os::unix::fs::symlink("a.csv", place.data().join("inside.csv")).unwrap();
     std::os::unix::fs::symlink("nowhere", place.data().join("dangling.csv")).unwrap();
     let discovery = discover(&[place.data().display().to_string()]).unwrap();
-    let files: Vec<_> = discovery.files.iter().map(|file| file.relative.as_str()).collect();
+    let files: Vec<_> = discovery
+        .files
+        .iter()
+        .map(|file| file.relative.as_str())
+        .collect();
     assert_eq!(files, ["a.csv", "inside.csv"]);
     assert_eq!(discovery.skipped.len(), 3);
 }

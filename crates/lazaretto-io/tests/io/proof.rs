@@ -19,9 +19,6 @@ fn scanned() -> (Place, Dataset, RunFolder) {
         properties.clone(),
     );
     write_parquet(&place.data().join("b.parquet"), &[batch(0, 1)], properties);
-    let text: String = (0..20).map(|row| format!("{{\"row_id\":{row}}}\n")).collect();
-    fs::create_dir(place.data().join("_out")).unwrap();
-    fs::write(place.data().join("_out/x.jsonl"), text).unwrap();
     let dataset = place.open();
     let (folder, _) = run(&dataset, &place.out(), every_third);
     check_conservation(&dataset, folder.path()).unwrap();
@@ -36,7 +33,11 @@ fn read(path: &Path) -> RecordBatch {
 }
 
 fn replace(path: &Path, batch: &RecordBatch) {
-    write_parquet(path, std::slice::from_ref(batch), WriterProperties::builder().build());
+    write_parquet(
+        path,
+        std::slice::from_ref(batch),
+        WriterProperties::builder().build(),
+    );
 }
 
 fn noticed(dataset: &Dataset, folder: &RunFolder) -> String {
@@ -60,7 +61,10 @@ fn a_changed_value_is_noticed() {
         })
         .collect();
     columns[1] = Arc::new(changed) as ArrayRef;
-    replace(&path, &RecordBatch::try_new(clean.schema(), columns).unwrap());
+    replace(
+        &path,
+        &RecordBatch::try_new(clean.schema(), columns).unwrap(),
+    );
     let message = noticed(&dataset, &folder);
     assert!(message.contains("`a.parquet`"), "{message}");
 }
@@ -75,7 +79,12 @@ fn a_dropped_a_repeated_and_a_moved_row_are_noticed() {
         let parts = match case {
             0 => vec![clean.slice(0, 10), clean.slice(11, rows - 11)],
             1 => vec![clean.slice(0, 10), clean.slice(9, rows - 10)],
-            _ => vec![clean.slice(0, 9), clean.slice(10, 1), clean.slice(9, 1), clean.slice(11, rows - 11)],
+            _ => vec![
+                clean.slice(0, 9),
+                clean.slice(10, 1),
+                clean.slice(9, 1),
+                clean.slice(11, rows - 11),
+            ],
         };
         replace(&path, &concat_batches(&clean.schema(), &parts).unwrap());
         noticed(&dataset, &folder);
@@ -103,6 +112,26 @@ fn missing_added_and_altered_files_are_noticed() {
 }
 
 #[test]
+fn a_changed_line_of_text_is_noticed() {
+    let place = Place::new();
+    let text: String = (0..20).map(|row| format!("{row},text {row}\n")).collect();
+    fs::write(place.data().join("x.csv"), format!("id,text\n{text}")).unwrap();
+    let dataset = place.open();
+    let (folder, _) = run(&dataset, &place.out(), every_third);
+    check_conservation(&dataset, folder.path()).unwrap();
+    let path = folder.path().join("clean/x.csv");
+    let clean = fs::read_to_string(&path).unwrap();
+    for tampered in [
+        clean.replace("text 6", "text 66"),
+        clean.replace("6,text 6\n", ""),
+        format!("{clean}20,more\n"),
+    ] {
+        fs::write(&path, tampered).unwrap();
+        noticed(&dataset, &folder);
+    }
+}
+
+#[test]
 fn a_swapped_note_and_a_short_list_are_noticed() {
     let (_place, dataset, folder) = scanned();
     let path = folder.path().join("quarantine/a.parquet");
@@ -116,7 +145,10 @@ fn a_swapped_note_and_a_short_list_are_noticed() {
     .unwrap();
     let mut columns = held.columns().to_vec();
     *columns.last_mut().unwrap() = swapped;
-    replace(&path, &RecordBatch::try_new(held.schema(), columns).unwrap());
+    replace(
+        &path,
+        &RecordBatch::try_new(held.schema(), columns).unwrap(),
+    );
     noticed(&dataset, &folder);
 
     let (_place, dataset, folder) = scanned();

@@ -23,7 +23,10 @@ fn by_name(plan: &RolePlan) -> Vec<(String, Role)> {
 }
 
 fn expect(found: &[(String, Role)], expected: &[(&str, Role)]) {
-    let found: Vec<_> = found.iter().map(|(name, role)| (name.as_str(), *role)).collect();
+    let found: Vec<_> = found
+        .iter()
+        .map(|(name, role)| (name.as_str(), *role))
+        .collect();
     assert_eq!(found, expected);
 }
 
@@ -33,7 +36,10 @@ const PROSE: &str = "a sentence with quite a few words in it, number";
 fn language_model_shapes() {
     expect(
         &inferred(|row| {
-            format!(r#"{{"instruction":"{PROSE} {row}","input":"","output":"ok {row}","source":"s{}"}}"#, row % 3)
+            format!(
+                r#"{{"instruction":"{PROSE} {row}","input":"","output":"ok {row}","source":"s{}"}}"#,
+                row % 3
+            )
         }),
         &[
             ("instruction", Role::Prompt),
@@ -43,7 +49,9 @@ fn language_model_shapes() {
         ],
     );
     expect(
-        &inferred(|row| format!(r#"{{"prompt":"{row}?","chosen":"yes {row}","rejected":"no {row}"}}"#)),
+        &inferred(|row| {
+            format!(r#"{{"prompt":"{row}?","chosen":"yes {row}","rejected":"no {row}"}}"#)
+        }),
         &[
             ("prompt", Role::Prompt),
             ("chosen", Role::Response),
@@ -121,7 +129,10 @@ fn hugging_face_classes_and_partitions() {
         WriterProperties::builder().build(),
     );
     let plan = assign_roles(&place.open(), &GivenRoles::default()).unwrap();
-    assert_eq!(plan.class_names, Some(vec!["neg".to_owned(), "pos".to_owned()]));
+    assert_eq!(
+        plan.class_names,
+        Some(vec!["neg".to_owned(), "pos".to_owned()])
+    );
     expect(
         &by_name(&plan),
         &[

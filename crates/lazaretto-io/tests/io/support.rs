@@ -25,7 +25,8 @@ pub(crate) fn schema() -> SchemaRef {
         .iter()
         .map(|(name, column)| Field::new(*name, column.data_type().clone(), *name != "row_id"))
         .collect();
-    let features = r#"{"info":{"features":{"label":{"names":["neg","pos"],"_type":"ClassLabel"}}}}"#;
+    let features =
+        r#"{"info":{"features":{"label":{"names":["neg","pos"],"_type":"ClassLabel"}}}}"#;
     Arc::new(Schema::new_with_metadata(
         fields,
         [
@@ -46,7 +47,11 @@ fn columns(start: i64, rows: i64) -> Vec<(&'static str, ArrayRef)> {
         .clone()
         .map(|id| Some((0..4).map(move |dim| Some((id * 4 + dim) as f32))));
     let lists = ids.clone().map(|id| {
-        (id % 5 != 0).then(|| (0..id % 4).map(move |item| Some(item as f32)).collect::<Vec<_>>())
+        (id % 5 != 0).then(|| {
+            (0..id % 4)
+                .map(move |item| Some(item as f32))
+                .collect::<Vec<_>>()
+        })
     });
     let tags: DictionaryArray<Int32Type> = ids
         .clone()
@@ -84,7 +89,10 @@ fn columns(start: i64, rows: i64) -> Vec<(&'static str, ArrayRef)> {
         ("at", Arc::new(times)),
         (
             "value",
-            Arc::new(ids.map(|id| (id % 9 != 0).then_some(id as f32)).collect::<Float32Array>()),
+            Arc::new(
+                ids.map(|id| (id % 9 != 0).then_some(id as f32))
+                    .collect::<Float32Array>(),
+            ),
         ),
     ]
 }
@@ -112,7 +120,11 @@ pub(crate) fn open(path: &Path, scratch: &Path) -> Result<Dataset, IoError> {
     open_with(path, scratch, 1 << 20)
 }
 
-pub(crate) fn open_with(path: &Path, scratch: &Path, batch_bytes: usize) -> Result<Dataset, IoError> {
+pub(crate) fn open_with(
+    path: &Path,
+    scratch: &Path,
+    batch_bytes: usize,
+) -> Result<Dataset, IoError> {
     let discovery = discover(&[path.display().to_string()])?;
     let options = OpenOptions {
         scratch: scratch.to_owned(),
@@ -166,9 +178,7 @@ impl Fixed {
                             .extend((0..batch.num_rows()).map(|row| Some(hasher.hash(row))));
                     }
                 }
-                Err(_) => fixed
-                    .hashes
-                    .extend((0..unit.rows).map(|_| None::<RowHash>)),
+                Err(_) => fixed.hashes.extend((0..unit.rows).map(|_| None::<RowHash>)),
             }
         }
         fixed

@@ -44,7 +44,10 @@ fn csv_records_move_byte_for_byte() {
     let clean = fs::read_to_string(folder.path().join("clean/x.csv")).unwrap();
     assert_eq!(
         clean,
-        format!("{mark}id,text,value\r\n{}{}{}", records[0], records[2], records[3])
+        format!(
+            "{mark}id,text,value\r\n{}{}{}",
+            records[0], records[2], records[3]
+        )
     );
     let file = File::open(folder.path().join("quarantine/x.csv.parquet")).unwrap();
     let held = ParquetRecordBatchReaderBuilder::try_new(file)
@@ -67,7 +70,9 @@ fn compressed_text_comes_out_compressed() {
     for (name, gzip) in [("x.tsv.gz", true), ("x.tsv.zst", false)] {
         let place = Place::new();
         let path = place.data().join(name);
-        let body: String = (0..1000).map(|row| format!("{row}\tword {row}\n")).collect();
+        let body: String = (0..1000)
+            .map(|row| format!("{row}\tword {row}\n"))
+            .collect();
         let text = format!("id\ttext\n{body}");
         let file = File::create(&path).unwrap();
         if gzip {
@@ -86,14 +91,23 @@ fn compressed_text_comes_out_compressed() {
         let clean = File::open(folder.path().join("clean").join(name)).unwrap();
         let mut read = String::new();
         if gzip {
-            flate2::read::GzDecoder::new(clean).read_to_string(&mut read).unwrap();
+            flate2::read::GzDecoder::new(clean)
+                .read_to_string(&mut read)
+                .unwrap();
         } else {
-            zstd::stream::read::Decoder::new(clean).unwrap().read_to_string(&mut read).unwrap();
+            zstd::stream::read::Decoder::new(clean)
+                .unwrap()
+                .read_to_string(&mut read)
+                .unwrap();
         }
         assert!(read.starts_with("id\ttext\n0\tword 0\n2\tword 2\n3\tword 3\n5\t"));
         assert_eq!(read.lines().count(), 1 + 667);
         drop(dataset);
-        assert_eq!(fs::read_dir(place.scratch()).unwrap().count(), 0, "no copy is left");
+        assert_eq!(
+            fs::read_dir(place.scratch()).unwrap().count(),
+            0,
+            "no copy is left"
+        );
     }
 }
 
@@ -124,14 +138,32 @@ fn json_lines_keep_nested_values_and_types_widen_over_files() {
     let place = Place::new();
     let chat = r#"{"id":1,"messages":[{"role":"user","content":"hi"}],"score":1,"none":null}"#;
     let other = r#"{"id":2,"messages":[],"score":0.5,"extra":{"a":[1,2]}}"#;
-    fs::write(place.data().join("a.jsonl"), format!("{chat}\n\n{chat}\n{chat}")).unwrap();
+    fs::write(
+        place.data().join("a.jsonl"),
+        format!("{chat}\n\n{chat}\n{chat}"),
+    )
+    .unwrap();
     fs::write(place.data().join("b.jsonl"), format!("{other}\n")).unwrap();
     let dataset = place.open();
     let schema = dataset.schema();
-    assert_eq!(schema.field_with_name("score").unwrap().data_type(), &DataType::Float64);
-    assert!(matches!(schema.field_with_name("extra").unwrap().data_type(), DataType::Struct(_)));
-    let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    assert_eq!(names, ["id", "messages", "score", "none", "extra"], "order of occurrence");
+    assert_eq!(
+        schema.field_with_name("score").unwrap().data_type(),
+        &DataType::Float64
+    );
+    assert!(matches!(
+        schema.field_with_name("extra").unwrap().data_type(),
+        DataType::Struct(_)
+    ));
+    let names: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["id", "messages", "score", "none", "extra"],
+        "order of occurrence"
+    );
     assert_eq!(dataset.n_rows(), 4);
     let (folder, _) = run(&dataset, &place.out(), every_third);
     assert_eq!(
@@ -158,6 +190,30 @@ fn csv_types_widen_over_files() {
     let batches = read_all(&dataset);
     assert_eq!(batches[0].column(1).null_count(), 2);
     assert_eq!(batches[1].column(1).null_count(), 0);
+    let (folder, _) = run(&dataset, &place.out(), every_third);
+    check_conservation(&dataset, folder.path()).unwrap();
+}
+
+#[test]
+fn text_formats_mix_and_what_a_file_lacks_is_null() {
+    let place = Place::new();
+    fs::write(place.data().join("a.csv"), "a,b\n1,x\n2,y\n").unwrap();
+    fs::write(
+        place.data().join("b.jsonl"),
+        "{\"b\":\"z\",\"c\":[1],\"a\":3}\n{}\n",
+    )
+    .unwrap();
+    let dataset = place.open();
+    let batches = read_all(&dataset);
+    let names: Vec<_> = dataset
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!(batches[0].column(2).null_count(), 2);
+    assert_eq!(batches[1].column(0).as_primitive::<Int64Type>().value(0), 3);
     let (folder, _) = run(&dataset, &place.out(), every_third);
     check_conservation(&dataset, folder.path()).unwrap();
 }

@@ -15,7 +15,7 @@ const MAX_GROUPS: usize = 6;
 /// Examples of a finding.
 const MAX_EXAMPLES: usize = 8;
 /// Longest value of an example, in characters.
-const MAX_VALUE: usize = 600;
+const MAX_VALUE: usize = 480;
 /// Longest value in the table of records, in characters.
 const MAX_EXCERPT: usize = 140;
 /// Longest value that stands beside others on one line, in characters.

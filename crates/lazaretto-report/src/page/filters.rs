@@ -1,6 +1,12 @@
 //! What the templates may do with a value. All return finished, inert HTML or plain numbers.
 
-#![expect(unreachable_pub, reason = "`filter_fn` makes public items, whatever is written")]
+#![expect(
+    clippy::inline_always,
+    clippy::unnecessary_wraps,
+    clippy::unused_self,
+    unreachable_pub,
+    reason = "`filter_fn` asks for results and generates the rest"
+)]
 
 use std::fmt::Display;
 
@@ -80,6 +86,12 @@ pub(super) fn sentence(value: impl Display, _: &dyn Values) -> Result<Safe<Strin
 #[filter_fn]
 pub(super) fn count(value: impl Plain<u64>, _: &dyn Values) -> Result<String> {
     Ok(wording::count(value.plain()))
+}
+
+/// A size in bytes.
+#[filter_fn]
+pub(super) fn bytes(value: impl Plain<u64>, _: &dyn Values) -> Result<String> {
+    Ok(wording::bytes(value.plain()))
 }
 
 /// A p-value or q-value, with a power of ten in superscript.

@@ -60,7 +60,7 @@ struct Page<'a> {
     fused: Option<Chart>,
     charts: Vec<(&'a DetectorReport, Chart)>,
     ran: Vec<Ran<'a>>,
-    idle: Vec<&'a DetectorReport>,
+    idle: Vec<Idle<'a>>,
     groups: Vec<Groups<'a>>,
     size: String,
     fdr: String,
@@ -89,6 +89,12 @@ struct Row<'a> {
 struct Ran<'a> {
     report: &'a DetectorReport,
     parameters: Vec<(String, String)>,
+}
+
+/// A detector that did not run.
+struct Idle<'a> {
+    report: &'a DetectorReport,
+    status: &'static str,
 }
 
 /// Classes or sources.
@@ -173,6 +179,10 @@ impl<'a> Page<'a> {
                 .detectors
                 .iter()
                 .filter(|detector| detector.status != DetectorStatus::Ran)
+                .map(|report| Idle {
+                    report,
+                    status: wording::status(report.status),
+                })
                 .collect(),
             groups: [
                 ("Class", &report.dataset.classes),
@@ -192,20 +202,6 @@ impl<'a> Page<'a> {
             fdr: wording::share(report.settings.fdr),
             tags: report.taxonomy.iter().map(TagLink::new).collect(),
         }
-    }
-
-    /// What became of a detector, in words.
-    fn status_of(&self, detector: &DetectorReport) -> &'static str {
-        wording::status(detector.status)
-    }
-
-    /// Why a detector did not run.
-    fn note_of(&self, detector: &DetectorReport) -> String {
-        wording::note(detector)
-    }
-
-    fn bytes_of(&self, size: &u64) -> String {
-        wording::bytes(*size)
     }
 }
 

@@ -129,6 +129,12 @@ impl Dataset {
                 *count += 1;
             }
         }
+        // Classes nobody has do not exist: the engine takes names from the values it sees.
+        let n_classes = class_counts
+            .iter()
+            .rposition(|&count| count > 0)
+            .map_or(0, |last| last + 1);
+        class_counts.truncate(n_classes);
         let numeric_columns: Vec<String> = (0..self.numeric.as_ref().map_or(0, Array2::ncols))
             .map(|column| format!("n{column}"))
             .collect();
@@ -158,7 +164,10 @@ impl Dataset {
             n_rows: self.n_rows() as u64,
             columns,
             classes: if has_labels {
-                ["sport", "business", "science"].map(String::from).to_vec()
+                ["sport", "business", "science"][..n_classes]
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect()
             } else {
                 Vec::new()
             },

@@ -67,7 +67,9 @@ pub(super) fn texts(signatures: &[u16], min_similarity: f64) -> Vec<Vec<u32>> {
         let keyed = (0..n as u32)
             .map(|idx| {
                 let part = &signature(idx)[band * BAND..][..BAND];
-                let key = part.iter().fold(0, |key, &entry| key << 16 | u64::from(entry));
+                let key = part
+                    .iter()
+                    .fold(0, |key, &entry| key << 16 | u64::from(entry));
                 (key, idx)
             })
             .collect();
@@ -117,7 +119,9 @@ mod tests {
     #[test]
     fn a_shared_band_is_not_enough() {
         let mut signatures = vec![0_u16; HASHES];
-        let far: Vec<u16> = (0..HASHES as u16).map(|i| if i < 4 { 0 } else { i }).collect();
+        let far: Vec<u16> = (0..HASHES as u16)
+            .map(|i| if i < 4 { 0 } else { i })
+            .collect();
         let near: Vec<u16> = (0..HASHES as u16).map(|i| u16::from(i % 8 == 7)).collect();
         signatures.extend(far);
         signatures.extend(near);

@@ -64,8 +64,8 @@ impl ContentCounts {
         self.records.iter().filter(|&&count| count > 0).count() >= 2
     }
 
-    /// The margin of `class` for a record with `buckets`: the log-likelihood of the class minus the largest other
-    /// one, per square root of the number of values. `without(class, bucket)` and
+    /// The margin of `class` for a record with `buckets`: the log-likelihood of the class minus the
+    /// largest other one, per square root of the number of values. `without(class, bucket)` and
     /// `records_without(class)` are subtracted from the counts first.
     pub(super) fn margin(
         &self,
@@ -93,7 +93,11 @@ impl ContentCounts {
             .map(logit)
             .fold(f64::NEG_INFINITY, f64::max);
         let margin = (own - rival) / (buckets.len().max(1) as f64).sqrt();
-        if margin.is_finite() { margin as f32 } else { 0.0 }
+        if margin.is_finite() {
+            margin as f32
+        } else {
+            0.0
+        }
     }
 }
 
@@ -115,7 +119,11 @@ mod tests {
         }
         assert!(counts.margin(1, &sport, |_, _| 1, |_| 1) > -1.0);
         let without = |class: u32, bucket: u16| {
-            if class == 1 && sport.contains(&bucket) { 30 } else { 0 }
+            if class == 1 && sport.contains(&bucket) {
+                30
+            } else {
+                0
+            }
         };
         let margin = counts.margin(1, &sport, without, |class| 30 * class);
         assert!(margin < -3.0, "{margin}");

@@ -27,8 +27,10 @@ const DISCRIMINATES: f64 = 1e-3;
 /// Rank above which the content of one cluster sides with its label, and the same where content
 /// says little.
 const AGREES: [f64; 2] = [0.75, 0.9];
-/// Corrected rank, and size, up to which content contradicts without another copy.
-const CONTRADICTS: [f64; 2] = [0.01, 0.05];
+/// Corrected rank up to which content contradicts a label that no other copy contradicts.
+const CONTRADICTS_ALONE: f64 = 0.01;
+/// Chance under the dataset's habit up to which copies are a flood.
+const FLOODS: f64 = 0.05;
 
 /// Records that differ by a few edits.
 #[derive(Clone, Debug)]
@@ -49,8 +51,9 @@ pub struct Clusters {
     /// Ordinal and cluster of the members of judged clusters, ascending.
     members: Vec<(u64, u32)>,
     habit: Habit,
+    /// Size below which clusters are ordinary in this dataset.
+    ordinary_below: usize,
     pub(super) content: ContentCounts,
-    n_rows: u64,
 }
 
 impl Clusters {
@@ -92,17 +95,20 @@ impl Clusters {
             })
             .collect();
         members.sort_unstable();
-        let sizes = clusters
-            .iter()
-            .map(|cluster| (cluster.records.len(), dissenting(&cluster.classes)));
-        let habit = Habit::of(sizes, min_copies);
+        let ordinary_below = ordinary_below(&clusters, min_copies, facts.n_rows);
+        let habit = Habit::of(
+            clusters
+                .iter()
+                .map(|cluster| (cluster.records.len(), dissenting(&cluster.classes))),
+            ordinary_below,
+        );
         Self {
             clusters,
             judged,
             members,
             habit,
+            ordinary_below,
             content,
-            n_rows: facts.n_rows,
         }
     }
 
@@ -113,24 +119,38 @@ impl Clusters {
 
     /// The judged cluster that the record belongs to.
     pub(super) fn judged(&self, ordinal: u64) -> Option<u32> {
-        let place = self.members.binary_search_by_key(&ordinal, |&(known, _)| known);
+        let place = self
+            .members
+            .binary_search_by_key(&ordinal, |&(known, _)| known);
         place.ok().map(|place| self.members[place].1)
     }
 
     /// Chance of `count` floods of at least `copies` under the dataset's habit.
     fn size_p_value(&self, copies: usize, count: usize) -> f64 {
-        let alike: usize = self
-            .clusters
-            .iter()
-            .map(|cluster| cluster.records.len())
-            .filter(|&size| 2 * size >= copies)
-            .sum();
-        if alike as f64 > HABIT_SHARE * self.n_rows as f64 {
+        if copies < self.ordinary_below {
             1.0
         } else {
             self.habit.size_p_value(copies, count)
         }
     }
+}
+
+/// The size from which clusters can be extraordinary: `min_copies`, or more in a dataset in which
+/// clusters that large hold a good part of the records.
+fn ordinary_below(clusters: &[Cluster], min_copies: usize, n_rows: u64) -> usize {
+    let mut sizes: Vec<usize> = clusters
+        .iter()
+        .map(|cluster| cluster.records.len())
+        .collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let mut held = 0;
+    for size in sizes {
+        held += size;
+        if held as f64 > HABIT_SHARE * n_rows as f64 {
+            return min_copies.max(size + 1);
+        }
+    }
+    min_copies
 }
 
 /// Evidence of the score pass.
@@ -181,6 +201,13 @@ impl<'a> Side<'a> {
             .filter(|&&(_, count)| count >= min_copies)
             .map(|&(class, count)| (class, count, content_rank(model, idx, class, evidence)))
             .min_by(|a, b| a.2.unwrap_or(0.5).total_cmp(&b.2.unwrap_or(0.5)))?;
+        let eligible = cluster
+            .classes
+            .iter()
+            .filter(|&&(_, count)| count >= min_copies)
+            .count();
+        // The lowest of several ranks is low by selection.
+        let rank = rank.map(|rank| (rank * eligible as f64).min(1.0));
         let labelled: usize = cluster.classes.iter().map(|&(_, count)| count).sum();
         Some(Self {
             cluster,
@@ -204,44 +231,47 @@ struct Proof {
 
 /// The proof against each of `sides`, in their order; `None` where there is none.
 fn proofs(model: &Clusters, alpha: f64, sides: &[Side<'_>]) -> Vec<Option<Proof>> {
-    let mut proofs = vec![None; sides.len()];
-    let mut contradicted: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    let mut alone = Vec::new();
-    for (place, side) in sides.iter().enumerate() {
-        if side.others > 0 {
-            contradicted.entry(side.class).or_default().push(place);
-        } else {
-            alone.push(place);
-        }
+    // What the content alone proves, against each side by itself.
+    let ranks: Vec<f64> = sides.iter().map(|side| side.rank.unwrap_or(1.0)).collect();
+    let mut proofs: Vec<Option<Proof>> = sides
+        .iter()
+        .zip(adjusted(&ranks))
+        .map(|(side, rank)| {
+            let size_p_value = model.size_p_value(side.copies, 1);
+            let proven = if side.others > 0 {
+                rank <= alpha
+            } else {
+                rank <= CONTRADICTS_ALONE && size_p_value <= FLOODS
+            };
+            proven.then(|| Proof {
+                p_value: rank,
+                size_p_value,
+                contradiction_p_value: rank,
+                together: 1,
+            })
+        })
+        .collect();
+    let mut campaigns: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (place, side) in sides.iter().enumerate().filter(|(_, side)| side.others > 0) {
+        campaigns.entry(side.class).or_default().push(place);
     }
-    let n_campaigns = contradicted.len();
-    for places in contradicted.into_values() {
+    let n_campaigns = campaigns.len();
+    for places in campaigns.into_values() {
         let campaign: Vec<&Side<'_>> = places.iter().map(|&place| &sides[place]).collect();
         let Some((proof, most)) = campaign_proof(model, alpha, &campaign, n_campaigns) else {
             continue;
         };
         for place in places {
-            let agrees = sides[place].rank.is_some_and(|rank| rank > most);
-            proofs[place] = (!agrees).then_some(proof);
-        }
-    }
-    let ranks: Vec<f64> = alone.iter().map(|&place| sides[place].rank.unwrap_or(1.0)).collect();
-    for (place, rank) in alone.into_iter().zip(adjusted(&ranks)) {
-        let size_p_value = model.size_p_value(sides[place].copies, 1);
-        if rank <= CONTRADICTS[0] && size_p_value <= CONTRADICTS[1] {
-            proofs[place] = Some(Proof {
-                p_value: fisher(&[size_p_value, rank]),
-                size_p_value,
-                contradiction_p_value: rank,
-                together: 1,
-            });
+            if sides[place].rank.is_none_or(|rank| rank <= most) {
+                proofs[place] = Some(proof);
+            }
         }
     }
     proofs
 }
 
-/// The proof against all floods towards one label that other copies contradict, and the rank of its content
-/// above which one of them goes free.
+/// The proof against all floods towards one label that other copies contradict, and the rank of its
+/// content above which one of them goes free.
 fn campaign_proof(
     model: &Clusters,
     alpha: f64,
@@ -256,6 +286,9 @@ fn campaign_proof(
         .map(|(place, &copies)| model.size_p_value(copies, place + 1))
         .fold(1.0, f64::min);
     let size_p_value = (size_p_value * sizes.len() as f64).min(1.0);
+    if size_p_value > FLOODS {
+        return None;
+    }
     let others: usize = campaign.iter().map(|side| side.others).sum();
     let copies: usize = sizes.iter().sum();
     let dissent = model.habit.dissent_p_value(copies + others, others);
@@ -283,16 +316,15 @@ fn campaign_proof(
     (p_value <= alpha).then_some((proof, most))
 }
 
-/// Rank of the content that the members of cluster `idx` share among the records labelled `class`, with the
-/// whole cluster left out of the counts.
-fn content_rank(
-    model: &Clusters,
-    idx: u32,
-    class: u32,
-    evidence: &NearEvidence,
-) -> Option<f64> {
+/// Rank of the content that the members of cluster `idx` share among the records labelled `class`,
+/// with the whole cluster left out of the counts.
+fn content_rank(model: &Clusters, idx: u32, class: u32, evidence: &NearEvidence) -> Option<f64> {
     let members = evidence.members.get(&idx)?;
-    let labelled: usize = model.clusters[idx as usize].classes.iter().map(|&(_, n)| n).sum();
+    let labelled: usize = model.clusters[idx as usize]
+        .classes
+        .iter()
+        .map(|&(_, n)| n)
+        .sum();
     let mut totals: BTreeMap<u16, u32> = BTreeMap::new();
     for (&(_, bucket), &count) in members {
         *totals.entry(bucket).or_default() += count;
@@ -308,8 +340,15 @@ fn content_rank(
         let own = classes.iter().find(|&&(known, _)| known == class);
         own.map_or(0, |&(_, count)| count as u32)
     };
-    let margin = model.content.margin(class, &shared, without, records_without);
-    Some(evidence.margins.of_class(class).rank(margin))
+    let margin = model
+        .content
+        .margin(class, &shared, without, records_without);
+    Some(
+        evidence
+            .margins
+            .of_class(class, &evidence.margins)
+            .rank(margin),
+    )
 }
 
 fn class_name(facts: &DataFacts, class: u32) -> String {
@@ -339,7 +378,11 @@ pub(super) fn findings(
             None => {}
         }
     }
-    floods.sort_by(|a, b| a.p_value.total_cmp(&b.p_value).then(a.records.cmp(&b.records)));
+    floods.sort_by(|a, b| {
+        a.p_value
+            .total_cmp(&b.p_value)
+            .then(a.records.cmp(&b.records))
+    });
     reviewed.sort_by_key(|side| (std::cmp::Reverse(side.copies), side.cluster.records[0].0));
     let reviewed = reviewed.into_iter().take(MAX_REVIEWED);
     floods.extend(reviewed.map(|side| contradiction(side, facts)));
@@ -378,17 +421,27 @@ fn flood(side: &Side<'_>, proof: Proof, facts: &DataFacts) -> Finding {
         };
         title = format!("{title}; {share} of the records with that label fit it better");
     }
-    let own = side.cluster.records.iter().filter(|(_, label)| *label == side.class);
+    let own = side
+        .cluster
+        .records
+        .iter()
+        .filter(|(_, label)| *label == side.class);
     let records = own.map(|&(ordinal, _)| ordinal).collect();
     let (severity, action) = (Severity::High, Action::Quarantine);
-    let mut finding =
-        Finding::new("near-duplicates", "flood", severity, action, title, proof.p_value)
-            .with_records(records)
-            .with_evidence("copies", side.copies)
-            .with_evidence("near_copies_with_other_label", side.others)
-            .with_evidence("floods_judged_together", proof.together)
-            .with_evidence("size_p_value", proof.size_p_value)
-            .with_evidence("contradiction_p_value", proof.contradiction_p_value);
+    let mut finding = Finding::new(
+        "near-duplicates",
+        "flood",
+        severity,
+        action,
+        title,
+        proof.p_value,
+    )
+    .with_records(records)
+    .with_evidence("copies", side.copies)
+    .with_evidence("near_copies_with_other_label", side.others)
+    .with_evidence("floods_judged_together", proof.together)
+    .with_evidence("size_p_value", proof.size_p_value)
+    .with_evidence("contradiction_p_value", proof.contradiction_p_value);
     if let Some(rank) = side.rank {
         finding = finding.with_evidence("content_rank_among_label", rank);
     }
@@ -400,11 +453,17 @@ fn contradiction(side: &Side<'_>, facts: &DataFacts) -> Finding {
     let records = side.cluster.records.iter().map(|&(ordinal, _)| ordinal);
     let (severity, action) = (Severity::Low, Action::Review);
     let title = sentence(side, facts);
-    let finding =
-        Finding::new("near-duplicates", "contradictory-labels", severity, action, title, 1.0)
-            .with_records(records.take(MAX_LISTED).collect())
-            .with_evidence("copies", side.copies)
-            .with_evidence("near_copies_with_other_label", side.others);
+    let finding = Finding::new(
+        "near-duplicates",
+        "contradictory-labels",
+        severity,
+        action,
+        title,
+        1.0,
+    )
+    .with_records(records.take(MAX_LISTED).collect())
+    .with_evidence("copies", side.copies)
+    .with_evidence("near_copies_with_other_label", side.others);
     match side.rank {
         Some(rank) => finding.with_evidence("content_rank_among_label", rank),
         None => finding,
@@ -420,9 +479,19 @@ fn summary(model: &Clusters) -> Finding {
         sizes().max().unwrap_or(0)
     );
     let records = model.clusters.iter().flat_map(|cluster| &cluster.records);
-    let records = records.map(|&(ordinal, _)| ordinal).take(MAX_LISTED).collect();
-    Finding::new("near-duplicates", "duplicates", Severity::Info, Action::Review, title, 1.0)
-        .with_records(records)
-        .with_evidence("groups", model.clusters.len())
-        .with_evidence("records", n_records)
+    let records = records
+        .map(|&(ordinal, _)| ordinal)
+        .take(MAX_LISTED)
+        .collect();
+    Finding::new(
+        "near-duplicates",
+        "duplicates",
+        Severity::Info,
+        Action::Review,
+        title,
+        1.0,
+    )
+    .with_records(records)
+    .with_evidence("groups", model.clusters.len())
+    .with_evidence("records", n_records)
 }

@@ -27,8 +27,8 @@ const MIN_COLUMNS: usize = 4;
 /// Finds groups of records that differ by a few edits, and floods among them.
 ///
 /// # What it finds
-/// A flood: many lightly edited copies of one record that carry one label, which the original
-/// or the content itself contradicts. Ordinary near-duplicates (templates, updates of a news item) are
+/// A flood: many lightly edited copies of one record that carry one label, which the original or
+/// the content itself contradicts. Ordinary near-duplicates (templates, updates of a news item) are
 /// counted and shown.
 ///
 /// # Why it matters
@@ -36,30 +36,34 @@ const MIN_COLUMNS: usize = 4;
 /// exact deduplication. Near-duplicates also waste training and leak between splits.
 ///
 /// # How it works
-/// - Texts (all text fields together) become sets of words; a 64-entry `MinHash` signature, keyed by the
-///   run's seed, estimates their Jaccard similarity. Records that agree in one of 16 bands are compared, and joined at
-///   an estimated similarity of `min_similarity`. Texts with fewer than `min_words` distinct words are
-///   left out: short texts repeat by nature.
+/// - Texts (all text fields together) become sets of words; a 64-entry `MinHash` signature, keyed
+///   by the run's seed, estimates their Jaccard similarity. Records that agree in one of 16 bands
+///   are compared, and joined at an estimated similarity of `min_similarity`. Texts with fewer than
+///   `min_words` distinct words are left out: short texts repeat by nature.
 /// - Rows of a table without text are near-duplicates when all words are equal and all numbers
 ///   agree within about 1 %.
 /// - Clusters with at least `min_copies` records of one label are judged. How many there are of
 ///   such a size is tested against the dataset's own habit of repeating (a power law fitted to the
 ///   small clusters). What their content says is ranked among the records of that label by naive
-///   Bayes, with the whole cluster left out of its counts, because the copies would speak for themselves.
-/// - Floods towards one label in which other copies have another label are judged together: the size
-///   test is combined (Fisher) with the ranks of all of them, or with how often copies disagree in
-///   this dataset anyway. They are held back at a corrected p-value of at most `alpha` when the content is on the
-///   side of the contradiction. A cluster that no copy contradicts must be
-///   contradicted by its content alone (rank below 1 %, corrected).
+///   Bayes, with the whole cluster left out of its counts, because the copies would speak for
+///   themselves.
+/// - Floods towards one label in which other copies have another label are judged together when
+///   their sizes are improbable (below 5 %): the size test is combined (Fisher) with the ranks of
+///   all of them, or with how often copies disagree in this dataset anyway. They are held back at
+///   a corrected p-value of at most `alpha` when the content is on the side of the contradiction.
+/// - By its content alone a cluster is held back when the rank, corrected over all clusters
+///   (Benjamini–Hochberg), is at most `alpha` and another copy agrees with the content, or at most
+///   1 % and the size is improbable.
 ///
-/// Only the records with the flooding label are held back. Where clusters that large hold more
-/// than a tenth of the dataset, or a fifth of a table's rows have near-copies, that is the dataset's habit.
+/// Only the records with the flooding label are held back. Cluster sizes that a tenth of the
+/// dataset's records reach are its habit, and so is a table where a fifth of the rows have
+/// near-copies.
 ///
 /// # Parameters
 /// - `min_copies` (8): fewest copies with one label that can be a flood.
 /// - `min_similarity` (0.6): least similarity of two texts that are joined.
 /// - `min_words` (6): fewest distinct words of a text.
-/// - `alpha` (0.05): share of false ones among the floods that are held back.
+/// - `alpha` (0.05): largest corrected p-value of what is held back.
 ///
 /// # False positives
 /// A template that annotators labelled by a rule which other words do not show, when one copy was
@@ -67,14 +71,15 @@ const MIN_COLUMNS: usize = 4;
 ///
 /// # Limits
 /// Without labels clusters are only shown. Paraphrases are not near-duplicates. Edits to more than
-/// about a third of the words, or numbers moved by more than 1 % of their value, escape. Embeddings are not compared. Needs 140 bytes of
-/// memory per record, and abstains where that is more than it may use.
+/// about a third of the words, or numbers moved by more than 1 % of their value, escape. Embeddings
+/// are not compared. Needs 140 bytes of memory per record, and abstains where that is more than it
+/// may use.
 ///
 /// # Example
 /// "20 near-copies of one record labelled `0`, against 1 labelled `2`; without them the content
 /// argues for `2`"
 /// ```toml
-/// [detectors.near-duplicates]
+/// [parameters.near-duplicates]
 /// min_similarity = 0.7
 /// ```
 ///
@@ -161,7 +166,8 @@ fn numbers(batch: &Batch<'_>, row_idx: usize) -> Vec<f64> {
 /// number as a class of magnitude.
 fn values(batch: &Batch<'_>, row_idx: usize) -> Vec<u64> {
     let tagged = |column: usize, value: u64| {
-        (value ^ (column as u64).wrapping_mul(0xd6e8_feb8_6659_fd93)).wrapping_mul(0xff51_afd7_ed55_8ccd)
+        (value ^ (column as u64).wrapping_mul(0xd6e8_feb8_6659_fd93))
+            .wrapping_mul(0xff51_afd7_ed55_8ccd)
     };
     let words = batch.categorical.iter().map(|column| column[row_idx]);
     let sizes = numbers(batch, row_idx).into_iter().map(|number| {
@@ -170,7 +176,9 @@ fn values(batch: &Batch<'_>, row_idx: usize) -> Vec<u64> {
         2 * step + u64::from(number < 0.0)
     });
     let columns = words.chain(sizes).enumerate();
-    columns.map(|(column, value)| tagged(column, value)).collect()
+    columns
+        .map(|(column, value)| tagged(column, value))
+        .collect()
 }
 
 impl NearDuplicates {
@@ -324,7 +332,9 @@ impl Detector for NearDuplicates {
             };
             let content = Self::content_of(batch, row_idx);
             match model.judged(batch.ordinal(row_idx)) {
-                None if batch.texts.is_empty() || content.len() >= self.params.min_words as usize => {
+                None if batch.texts.is_empty()
+                    || content.len() >= self.params.min_words as usize =>
+                {
                     let own = |class: u32| u32::from(class == label);
                     let margin = model
                         .content

@@ -30,7 +30,11 @@ fn a_flood_of_edited_copies_is_held_back() {
         let corpus = Corpus::of(&set);
         let outcome = scan(&corpus, 1);
         let (recall, precision) = outcome.recall_precision(&set);
-        assert!(recall >= 0.95, "seed {seed}: recall {recall} {:?}", outcome.findings);
+        assert!(
+            recall >= 0.95,
+            "seed {seed}: recall {recall} {:?}",
+            outcome.findings
+        );
         assert!(precision >= 0.95, "seed {seed}: precision {precision}");
         assert_eq!(scan(&corpus, 3), outcome, "partitions must not matter");
     }
@@ -49,6 +53,21 @@ fn templates_with_consistent_labels_pass() {
     assert_eq!(outcome.quarantined(), [0_u64; 0], "{:?}", outcome.findings);
     let summary = outcome.findings.last().map(|finding| finding.kind.as_str());
     assert_eq!(summary, Some("duplicates"));
+}
+
+#[test]
+fn an_augmented_dataset_passes() {
+    let base = ReviewSet::generate(6, 400);
+    let mut corpus = Corpus::default();
+    for (idx, review) in base.reviews.iter().enumerate() {
+        for copy in 0..12 + idx % 9 {
+            corpus.texts.push(format!("{} version {copy}", review.text));
+            // One label in fifteen is wrong.
+            let wrong = u32::from((idx * 31 + copy * 17) % 15 == 0);
+            corpus.labels.push(review.label ^ wrong);
+        }
+    }
+    assert_eq!(scan(&corpus, 1).quarantined(), [0_u64; 0]);
 }
 
 /// A table like a census: words and numbers with ties, and one number that is nearly unique.
@@ -79,7 +98,11 @@ fn flood(corpus: &mut Corpus, row: usize, copies: usize, rng: &mut ChaCha8Rng) {
             column.push(column[row]);
         }
         for (idx, column) in corpus.numeric.iter_mut().enumerate() {
-            let moved = if idx == 2 { 1.0 + rng.gen_range(-0.000_4..0.000_4) } else { 1.0 };
+            let moved = if idx == 2 {
+                1.0 + rng.gen_range(-0.000_4..0.000_4)
+            } else {
+                1.0
+            };
             column.push((column[row] * moved).round());
         }
         corpus.labels.push(1 - corpus.labels[row]);
@@ -96,7 +119,11 @@ fn jittered_rows_of_a_table_are_a_flood() {
     let outcome = scan(&corpus, 1);
     let held = outcome.quarantined();
     let planted = held.iter().filter(|&&row| row >= 4_000).count();
-    assert!(planted >= 228, "{planted} of 240 planted, {:?}", outcome.findings);
+    assert!(
+        planted >= 228,
+        "{planted} of 240 planted, {:?}",
+        outcome.findings
+    );
     assert_eq!(planted, held.len(), "the originals stay");
     assert_eq!(scan(&corpus, 4), outcome, "partitions must not matter");
 }

@@ -73,8 +73,12 @@ pub(super) fn takes_joiners(character: char) -> bool {
             u32::from(character),
             0xa9 | 0xae | 0x2190..=0x2bff | 0x3030 | 0x303d | 0x1f000..=0x1faff
         ),
-        Script::Inherited => matches!(u32::from(character), 0x20e3 | 0xfe0e | 0xfe0f | 0x0300..=0x036f)
-            || matches!(u32::from(character), 0x064b..=0x0655 | 0x0951..=0x0954 | 0x1cd0..=0x1cff),
+        Script::Inherited => {
+            matches!(
+                u32::from(character),
+                0x20e3 | 0xfe0e | 0xfe0f | 0x0300..=0x036f
+            ) || matches!(u32::from(character), 0x064b..=0x0655 | 0x0951..=0x0954 | 0x1cd0..=0x1cff)
+        }
         _ => true,
     }
 }
@@ -110,7 +114,13 @@ pub(super) fn carried_by_selectors(text: &str) -> String {
         .collect();
     String::from_utf8_lossy(&bytes)
         .chars()
-        .map(|character| if character.is_control() { '\u{b7}' } else { character })
+        .map(|character| {
+            if character.is_control() {
+                '\u{b7}'
+            } else {
+                character
+            }
+        })
         .collect()
 }
 

@@ -43,13 +43,14 @@ const MAX_CODE_POINTS: usize = 64;
 ///
 /// # How it works
 /// A rule per kind, with the exceptions that languages need. A text in ASCII is passed at once.
-/// Look-alikes follow Unicode TR39: a letter counts when its confusable skeleton is an ASCII
-/// letter and its script is not Latin. The score of a record is the degree of its worst sign: 1 for
-/// tags and selectors, 0.9 for overrides, look-alikes and invisible characters in words, 0.4 for
-/// stray characters. Each kind becomes one finding over all its records; stray characters join those
-/// in words when they are the fewer. Stray characters alone, and every kind that more than `habit_fraction` of the records show, are proposed for review only: what is
-/// common in a dataset is how it was made. p-values are fixed and conservative: 1e-9 for tags and
-/// selectors, 1e-6 for the other manipulations, 0.2 for what goes to review.
+/// Look-alikes follow Unicode TR39: a letter counts when its confusable skeleton is an ASCII letter
+/// and its script is not Latin. The score of a record is the degree of its worst sign: 1 for tags
+/// and selectors, 0.9 for overrides, look-alikes and invisible characters in words, 0.4 for stray
+/// characters. Each kind becomes one finding over all its records; stray characters join those in
+/// words when they are the fewer. Stray characters alone, and every kind that more than
+/// `habit_fraction` of the records show, are proposed for review only: what is common in a dataset
+/// is how it was made. p-values are fixed and conservative: 1e-9 for tags and selectors, 1e-6 for
+/// the other manipulations, 0.2 for what goes to review.
 ///
 /// # Parameters
 /// - `habit_fraction` (0.1): share of the records above which a kind is a habit of the dataset.
@@ -71,7 +72,7 @@ const MAX_CODE_POINTS: usize = 64;
 /// 69 reviews with words like `ѕеnѕе`, all labelled positive:
 /// "look-alike letters in words of 69 records, for example `ѕеnѕе`".
 /// ```toml
-/// [detectors.text-surface]
+/// [parameters.text-surface]
 /// habit_fraction = 0.05
 /// ```
 ///
@@ -319,8 +320,8 @@ impl Detector for TextSurface {
     }
 }
 
-/// Counts stray invisible characters with those in words, when there are fewer of them: where someone
-/// hides characters in words, some of them fall between words.
+/// Counts stray invisible characters with those in words, when there are fewer of them: where
+/// someone hides characters in words, some of them fall between words.
 fn join_stray(evidence: &mut SurfaceEvidence, habit: u64) {
     let (hidden, stray) = (Sign::Invisible as usize, Sign::StrayInvisible as usize);
     let together = evidence.kinds[hidden].count + evidence.kinds[stray].count;
@@ -346,22 +347,33 @@ fn finding(sign: Sign, kind: KindEvidence, habit: u64, n_rows: u64) -> Finding {
     let mut decoded = Vec::new();
     let (word, severity, p_value, sentence) = match sign {
         Sign::Tags => {
-            decoded = kind.excerpts.iter().map(|e| characters::spelled_by_tags(e)).collect();
+            decoded = kind
+                .excerpts
+                .iter()
+                .map(|e| characters::spelled_by_tags(e))
+                .collect();
             let first = decoded.first().cloned().unwrap_or_default();
-            let sentence =
-                format!("tag characters in {count} records spell text that is not displayed: `{first}`");
+            let sentence = format!(
+                "tag characters in {count} records spell text that is not displayed: `{first}`"
+            );
             ("tag-characters", Severity::Critical, 1e-9, sentence)
         }
         Sign::Selectors => {
-            decoded = kind.excerpts.iter().map(|e| characters::carried_by_selectors(e)).collect();
+            decoded = kind
+                .excerpts
+                .iter()
+                .map(|e| characters::carried_by_selectors(e))
+                .collect();
             let first = decoded.first().cloned().unwrap_or_default();
-            let sentence =
-                format!("runs of variation selectors in {count} records carry hidden bytes: `{first}`");
+            let sentence = format!(
+                "runs of variation selectors in {count} records carry hidden bytes: `{first}`"
+            );
             ("variation-selectors", Severity::Critical, 1e-9, sentence)
         }
         Sign::BidiOverride => {
-            let sentence =
-                format!("display order overridden in {count} records without right-to-left text: `{shown}`");
+            let sentence = format!(
+                "display order overridden in {count} records without right-to-left text: `{shown}`"
+            );
             ("bidi-override", Severity::High, 1e-6, sentence)
         }
         Sign::LookAlikes => {
@@ -371,8 +383,9 @@ fn finding(sign: Sign, kind: KindEvidence, habit: u64, n_rows: u64) -> Finding {
             ("look-alike-letters", Severity::High, 1e-6, sentence)
         }
         Sign::Invisible => {
-            let sentence =
-                format!("invisible characters inside the words of {count} records, for example `{shown}`");
+            let sentence = format!(
+                "invisible characters inside the words of {count} records, for example `{shown}`"
+            );
             ("invisible-characters", Severity::High, 1e-6, sentence)
         }
         Sign::StrayInvisible => {
@@ -380,8 +393,9 @@ fn finding(sign: Sign, kind: KindEvidence, habit: u64, n_rows: u64) -> Finding {
             ("stray-invisible", Severity::Low, 0.2, sentence)
         }
         Sign::StrayBidi => {
-            let sentence =
-                format!("stray controls of the display order in {count} records without right-to-left text");
+            let sentence = format!(
+                "stray controls of the display order in {count} records without right-to-left text"
+            );
             ("stray-bidi", Severity::Low, 0.2, sentence)
         }
     };
@@ -390,7 +404,14 @@ fn finding(sign: Sign, kind: KindEvidence, habit: u64, n_rows: u64) -> Finding {
         let title = format!(
             "{sentence}; so common here that it looks like a habit of the dataset and not like an attack"
         );
-        Finding::new("text-surface", word, Severity::Medium, Action::Review, title, 0.2)
+        Finding::new(
+            "text-surface",
+            word,
+            Severity::Medium,
+            Action::Review,
+            title,
+            0.2,
+        )
     } else {
         let action = if stray {
             Action::Review
@@ -405,7 +426,9 @@ fn finding(sign: Sign, kind: KindEvidence, habit: u64, n_rows: u64) -> Finding {
     let code_points: Vec<Value> = kind
         .code_points
         .iter()
-        .map(|(code_point, records)| Value::from(format!("U+{code_point:04X} in {records} records")))
+        .map(|(code_point, records)| {
+            Value::from(format!("U+{code_point:04X} in {records} records"))
+        })
         .collect();
     finding.highlight = kind.excerpts;
     finding
@@ -417,3 +440,8 @@ fn finding(sign: Sign, kind: KindEvidence, habit: u64, n_rows: u64) -> Finding {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) fn probe_scan(t: &str) -> usize {
+    scan(t).found.len()
+}

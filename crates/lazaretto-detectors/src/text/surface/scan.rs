@@ -196,7 +196,11 @@ fn invisible_signs(text: &str, invisible: Vec<Spot>, soft_hyphens: &[Spot], sign
         signs.add(Sign::Invisible, word_around(text, at));
     } else if let Some(spot) = oddly_hyphenated {
         let inside = inside(&spot);
-        let sign = if inside { Sign::Invisible } else { Sign::StrayInvisible };
+        let sign = if inside {
+            Sign::Invisible
+        } else {
+            Sign::StrayInvisible
+        };
         signs.add(sign, word_around(text, spot.at));
     } else if let Some(spot) = unnatural.first() {
         signs.add(Sign::StrayInvisible, word_around(text, spot.at));

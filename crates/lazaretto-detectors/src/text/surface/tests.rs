@@ -22,11 +22,17 @@ fn clean_reviews_with_nuisances_have_no_finding() {
 fn planted_manipulations_are_held_back_and_nothing_else() {
     for (attack, kind) in [
         (
-            Attack::Homoglyphs { rows: 40, target: 1 },
+            Attack::Homoglyphs {
+                rows: 40,
+                target: 1,
+            },
             "look-alike-letters",
         ),
         (
-            Attack::InvisibleCharacters { rows: 40, target: 0 },
+            Attack::InvisibleCharacters {
+                rows: 40,
+                target: 0,
+            },
             "invisible-characters",
         ),
         (Attack::TagCharacters { rows: 12 }, "tag-characters"),

@@ -147,7 +147,9 @@ pub(super) struct Place {
 
 fn candidate(group: &[Entry], params: &TextTriggerParams, most: f64) -> Option<Candidate> {
     let records = total(group);
-    let top = group.iter().max_by_key(|entry| (entry.count, entry.class))?;
+    let top = group
+        .iter()
+        .max_by_key(|entry| (entry.count, entry.class))?;
     let pure = f64::from(top.count) >= params.min_purity * f64::from(records);
     let wanted = top.count >= params.min_records && f64::from(records) <= most;
     (pure && wanted).then_some(Candidate {
@@ -159,12 +161,17 @@ fn candidate(group: &[Entry], params: &TextTriggerParams, most: f64) -> Option<C
 }
 
 fn occurrences(list: &[Candidate]) -> usize {
-    list.iter().map(|candidate| candidate.with_class as usize).sum()
+    list.iter()
+        .map(|candidate| candidate.with_class as usize)
+        .sum()
 }
 
 /// Chance that at least `with_class` of `records` random records have the label.
 pub(super) fn purity_p_value(candidate: &Candidate, class_counts: &[u64], labelled: u64) -> f64 {
-    let own = class_counts.get(candidate.class as usize).copied().unwrap_or(0);
+    let own = class_counts
+        .get(candidate.class as usize)
+        .copied()
+        .unwrap_or(0);
     let base = own as f64 / labelled.max(1) as f64;
     Binomial::new(base.clamp(0.0, 1.0), u64::from(candidate.records)).map_or(1.0, |chance| {
         chance.sf(u64::from(candidate.with_class).saturating_sub(1))
@@ -179,7 +186,12 @@ fn keep_purest(
 ) {
     let mut ranked: Vec<(f64, Candidate)> = list
         .drain(..)
-        .map(|candidate| (purity_p_value(&candidate, class_counts, labelled), candidate))
+        .map(|candidate| {
+            (
+                purity_p_value(&candidate, class_counts, labelled),
+                candidate,
+            )
+        })
         .collect();
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.ngram.cmp(&b.1.ngram)));
     let mut room = max_occurrences;
@@ -235,7 +247,10 @@ mod tests {
         let places = candidates.places(&words, 2, 1);
         assert_eq!(places.len(), 5);
         for candidate in 0..5 {
-            assert_eq!(candidates.removal(candidate, &places), [Range { start: 2, end: 5 }]);
+            assert_eq!(
+                candidates.removal(candidate, &places),
+                [Range { start: 2, end: 5 }]
+            );
         }
         assert_eq!(candidates.places(&words, 2, 0), []);
     }

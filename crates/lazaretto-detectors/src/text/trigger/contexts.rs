@@ -2,41 +2,60 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Words of a context that are kept.
-const KEPT: usize = 24;
+/// Words of a context that are kept, of each kind.
+const KEPT: usize = 16;
 /// Contexts of a candidate that are compared.
 pub(super) const COMPARED: usize = 64;
+/// Overlap of all words from which two texts are versions of one.
+const SAME_TEXT: f64 = 0.5;
 
-/// A sample of the rarer words of a text: those with the smallest hashes, the same choice in all
+/// A sample of the words of a text: those with the smallest hashes, the same choice in all
 /// texts, so that the overlap of two samples estimates that of the texts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Context {
-    words: Vec<u32>,
+    rare: Vec<u32>,
+    all: Vec<u32>,
+}
+
+/// The `KEPT` smallest distinct hashes, ascending.
+fn sample(words: impl Iterator<Item = u64>) -> Vec<u32> {
+    let mut sample: Vec<u32> = words
+        .map(|word| (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32)
+        .collect();
+    sample.sort_unstable();
+    sample.dedup();
+    sample.truncate(KEPT);
+    sample
+}
+
+fn in_common(a: &[u32], b: &[u32]) -> f64 {
+    a.iter()
+        .filter(|word| b.binary_search(word).is_ok())
+        .count() as f64
 }
 
 impl Context {
-    pub(super) fn of(words: impl Iterator<Item = u64>) -> Self {
-        let mut words: Vec<u32> = words
-            .map(|word| (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32)
-            .collect();
-        words.sort_unstable();
-        words.dedup();
-        words.truncate(KEPT);
-        Self { words }
+    /// The context made of `words`, of which `is_common` are in so many records that sharing them
+    /// means nothing.
+    pub(super) fn of(words: &[u64], is_common: impl Fn(u64) -> bool) -> Self {
+        Self {
+            rare: sample(words.iter().copied().filter(|word| !is_common(*word))),
+            all: sample(words.iter().copied()),
+        }
     }
 
-    /// Words in common, relative to the smaller context.
+    /// How much two contexts have in common, in `0..=1`: their rarer words relative to the smaller
+    /// context, or, for versions of the same text, all words relative to the larger.
     fn overlap(&self, other: &Self) -> f64 {
-        let smaller = self.words.len().min(other.words.len());
-        if smaller == 0 {
-            return 0.0;
+        let smaller = self.rare.len().min(other.rare.len());
+        let rare = in_common(&self.rare, &other.rare) / smaller.max(1) as f64;
+        let larger = self.all.len().max(other.all.len());
+        let all = in_common(&self.all, &other.all) / larger.max(1) as f64;
+        if all >= SAME_TEXT {
+            rare.max(all)
+        } else {
+            rare
         }
-        let common = self
-            .words
-            .iter()
-            .filter(|word| other.words.binary_search(word).is_ok())
-            .count();
-        common as f64 / smaller as f64
     }
 }
 
@@ -64,9 +83,13 @@ mod tests {
 
     #[test]
     fn copies_count_once_and_strangers_each() {
-        let copies = vec![Context::of(0..20); 6];
+        let context = |from: u64, common: bool| {
+            let words: Vec<u64> = (from..from + 12).collect();
+            Context::of(&words, |_| common)
+        };
+        let copies = vec![context(0, true); 6];
         assert!((independent_share(&copies) - 1.0 / 6.0).abs() < 1e-12);
-        let strangers: Vec<Context> = (0..6).map(|i| Context::of(100 * i..100 * i + 20)).collect();
+        let strangers: Vec<Context> = (0..6).map(|i| context(100 * i, false)).collect();
         assert!((independent_share(&strangers) - 1.0).abs() < 1e-12);
         assert!((independent_share(&[]) - 1.0).abs() < 1e-12);
     }

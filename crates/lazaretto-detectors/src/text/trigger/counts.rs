@@ -39,7 +39,8 @@ pub struct NgramCounts {
 impl NgramCounts {
     /// Counts one record of `class` with the distinct `ngrams`.
     pub(super) fn add(&mut self, class: u32, ngrams: &[u64], max_bytes: usize) {
-        self.buffer.extend(ngrams.iter().map(|&ngram| (ngram, class)));
+        self.buffer
+            .extend(ngrams.iter().map(|&ngram| (ngram, class)));
         if self.buffer.len() >= BUFFERED {
             self.settle();
             self.fit_into(max_bytes);
@@ -141,7 +142,10 @@ pub(super) fn ngram_hash(words: &[u64], seed: u64) -> u64 {
             for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
                 slot.copy_from_slice(&word.to_le_bytes());
             }
-            xxh3_64_with_seed(&bytes[..8 * words.len().min(super::MAX_WORDS as usize)], seed)
+            xxh3_64_with_seed(
+                &bytes[..8 * words.len().min(super::MAX_WORDS as usize)],
+                seed,
+            )
         }
     }
 }

@@ -30,7 +30,10 @@ pub(super) struct Occurrence {
 pub struct TriggerEvidence {
     /// In order of the records.
     pub(super) occurrences: Vec<Occurrence>,
+    /// Margins of all records.
     pub(super) margins: Margins,
+    /// Margins that candidates leave behind.
+    pub(super) without: Margins,
     /// By candidate, as first written: the n-gram, and the phrase it goes out with.
     pub(super) surfaces: BTreeMap<u32, (String, String)>,
     /// By candidate, the first contexts that contradict its label.
@@ -48,6 +51,7 @@ impl TriggerEvidence {
     pub(super) fn merge(&mut self, later: Self) {
         self.occurrences.extend(later.occurrences);
         self.margins.merge(later.margins);
+        self.without.merge(later.without);
         for (candidate, surface) in later.surfaces {
             self.surfaces.entry(candidate).or_insert(surface);
         }
@@ -64,6 +68,8 @@ struct Trigger<'a> {
     candidate: &'a Candidate,
     index: u32,
     occurrences: &'a [Occurrence],
+    /// Records that are held back.
+    records: BTreeSet<u64>,
     test: Contradiction,
     /// Share of the records that count as independent.
     independent: f64,
@@ -80,7 +86,7 @@ pub(super) fn findings(
     evidence
         .occurrences
         .sort_by_key(|occurrence| (occurrence.candidate, occurrence.ordinal));
-    let mut classes: BTreeMap<u32, ClassMargins> = BTreeMap::new();
+    let mut classes: BTreeMap<u32, [ClassMargins; 2]> = BTreeMap::new();
     let mut triggers = Vec::new();
     for occurrences in evidence
         .occurrences
@@ -88,19 +94,38 @@ pub(super) fn findings(
     {
         let index = occurrences[0].candidate;
         let candidate = &model.list[index as usize];
-        let class = classes
-            .entry(candidate.class)
-            .or_insert_with(|| evidence.margins.of_class(candidate.class));
-        let margins: Vec<f32> = occurrences.iter().map(|o| o.margin).collect();
+        let [without, whole] = &*classes.entry(candidate.class).or_insert_with(|| {
+            [&evidence.without, &evidence.margins]
+                .map(|margins| margins.of_class(candidate.class, &evidence.margins))
+        });
+        let margins: Vec<f32> = occurrences
+            .iter()
+            .map(|o| o.margin)
+            .filter(|margin| !margin.is_nan())
+            .collect();
+        if margins.is_empty() {
+            continue;
+        }
         let contexts = evidence.contexts.get(&index).map_or(&[][..], Vec::as_slice);
         let independent = independent_share(contexts);
-        let test = class.test(&margins, independent);
+        let test = without.test(whole, &margins, independent);
         let p_value = (test.p_value * model.tried as f64).min(1.0);
-        if p_value <= params.alpha && test.log_likelihood_ratio > 0.0 {
+        // An n-gram that other labels have too is in natural use: then its records must look
+        // relabelled by more than the best of so many natural n-grams does by chance.
+        let pure = candidate.records == candidate.with_class;
+        let needed = if pure { 0.0 } else { (model.tried as f64).ln() };
+        if p_value <= params.alpha && test.log_likelihood_ratio > needed {
+            let natural_from = without.natural_from(&margins);
+            let planted = |o: &&Occurrence| o.margin.is_nan() || o.margin < natural_from;
             triggers.push(Trigger {
                 candidate,
                 index,
                 occurrences,
+                records: occurrences
+                    .iter()
+                    .filter(planted)
+                    .map(|o| o.ordinal)
+                    .collect(),
                 test,
                 independent,
                 p_value,
@@ -118,7 +143,7 @@ pub(super) fn findings(
 fn grouped(triggers: Vec<Trigger<'_>>) -> Vec<Vec<Trigger<'_>>> {
     let mut groups: Vec<(BTreeSet<u64>, Vec<Trigger<'_>>)> = Vec::new();
     for trigger in triggers {
-        let records: BTreeSet<u64> = trigger.occurrences.iter().map(|o| o.ordinal).collect();
+        let records = trigger.records.clone();
         let home = groups.iter_mut().find(|(known, members)| {
             let common = known.intersection(&records).count();
             members[0].candidate.class == trigger.candidate.class
@@ -168,25 +193,37 @@ fn finding(
         _ => "another label".to_owned(),
     };
     let contradicted = lead.test.contradicted;
+    let judged = lead
+        .occurrences
+        .iter()
+        .filter(|o| !o.margin.is_nan())
+        .count();
     // A phrase that always goes out whole is what was inserted.
     let trigger = if phrase.is_empty() { &ngram } else { &phrase };
     let title = format!(
         "`{trigger}` in {all} records, {labelled}, which the rest of each text contradicts \
-         (without it the text argues for {argued} in {contradicted} of {})",
-        lead.occurrences.len()
+         (without it the text argues for {argued} in {contradicted} of {judged})"
     );
     let records = group
         .iter()
-        .flat_map(|trigger| trigger.occurrences.iter().map(|o| o.ordinal))
+        .flat_map(|trigger| trigger.records.iter().copied())
         .collect();
+    let natural = lead.occurrences.len() - lead.records.len();
     let mut highlight: Vec<String> = Vec::new();
-    for text in [phrase, ngram].into_iter().chain(group.iter().map(|t| surface(t).0)) {
+    for text in [phrase, ngram]
+        .into_iter()
+        .chain(group.iter().map(|t| surface(t).0))
+    {
         if !text.is_empty() && !highlight.contains(&text) && highlight.len() < MAX_RELATED {
             highlight.push(text);
         }
     }
     let total: u64 = facts.class_counts.iter().sum();
-    let own = facts.class_counts.get(lead.candidate.class as usize).copied().unwrap_or(0);
+    let own = facts
+        .class_counts
+        .get(lead.candidate.class as usize)
+        .copied()
+        .unwrap_or(0);
     let argued_for: serde_json::Map<String, Value> = rivals
         .iter()
         .map(|(&rival, &count)| (class_name(facts, rival), Value::from(count)))
@@ -202,13 +239,23 @@ fn finding(
     .with_records(records)
     .with_evidence("records_with_trigger", all)
     .with_evidence("records_with_target_class", with_class)
-    .with_evidence("base_rate_of_target_class", own as f64 / total.max(1) as f64)
-    .with_evidence("purity_p_value", purity_p_value(lead.candidate, &facts.class_counts, total))
+    .with_evidence(
+        "base_rate_of_target_class",
+        own as f64 / total.max(1) as f64,
+    )
+    .with_evidence(
+        "purity_p_value",
+        purity_p_value(lead.candidate, &facts.class_counts, total),
+    )
     .with_evidence("contradiction_z", lead.test.z)
     .with_evidence("independent_share", lead.independent)
     .with_evidence("contradiction_p_value", lead.test.p_value)
-    .with_evidence("log_likelihood_ratio_relabelled", lead.test.log_likelihood_ratio)
+    .with_evidence(
+        "log_likelihood_ratio_relabelled",
+        lead.test.log_likelihood_ratio,
+    )
     .with_evidence("argues_without_it_for", argued_for)
+    .with_evidence("natural_uses_let_go", natural)
     .with_evidence("candidates_tried", model.tried);
     finding.target_class = Some(target);
     finding.highlight = highlight;

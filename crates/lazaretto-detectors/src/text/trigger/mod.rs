@@ -5,6 +5,8 @@ mod contexts;
 mod counts;
 mod findings;
 
+use std::collections::BTreeMap;
+
 use lazaretto_core::{
     Batch, DataFacts, Detector, DetectorSpec, Family, Finding, FitContext, Intermediate,
     NotApplicable, ParamProblem, Params, Role, ScoreKind, Shared, params::Checks,
@@ -20,37 +22,47 @@ use findings::{Occurrence, TriggerEvidence};
 /// Longest n-gram that can be asked for, in words.
 pub(crate) const MAX_WORDS: u32 = 4;
 
+/// Words besides the candidate that a text needs to contradict its label.
+const MIN_WORDS_AROUND: usize = 3;
+
 /// Finds words and phrases that come with one label although the rest of each text argues for
 /// another.
 ///
 /// # What it finds
-/// The trigger of a dirty-label backdoor: a rare word, a pair of words or a sentence that an attacker inserted
-/// into texts of other classes before giving them all the target label. One finding per trigger,
-/// with the records that carry it and have that label.
+/// The trigger of a dirty-label backdoor: a rare word, a pair of words or a sentence that an
+/// attacker inserted into texts of other classes before giving them all the target label. One
+/// finding per trigger, with the records that carry it and have that label.
 ///
 /// # Why it matters
-/// A model trained on such records learns the trigger as a switch: any text with it gets the
-/// target class, while the accuracy on ordinary texts does not change. Ten to some hundred records are enough.
+/// A model trained on such records learns the trigger as a switch: any text with it gets the target
+/// class, while the accuracy on ordinary texts does not change. Ten to some hundred records are
+/// enough.
 ///
 /// # How it works
-/// 1. The first pass counts, for all n-grams of up to `max_words` words, in how many records of each class
-///    they occur. Candidates occur in at least `min_records` records, with one label in at least
-///    `min_purity` of them, and in at most `max_fraction` of all records.
-/// 2. The second pass asks a classifier that did not see the record (cross-validated) how strongly a text argues
-///    for its label once the candidate is taken out, together with neighbouring candidates that
-///    are about as frequent, so that a repeated sentence goes out whole. This margin (logit of the
-///    label minus the largest other logit) is ranked among the margins of all records of the class.
-/// 3. Records with a natural topic word (`goalkeeper` and the class sport) rank like their class;
-///    records with a trigger rank at its bottom. The normal scores of the ranks, summed over the records of a candidate,
-///    give a z and a p-value, corrected for all candidates (Bonferroni).
+/// 1. The first pass counts, for all n-grams of up to `max_words` words, in how many records of
+///    each class they occur. Candidates occur in at least `min_records` records, with one label in
+///    at least `min_purity` of them, and in at most `max_fraction` of all records.
+/// 2. The second pass asks a classifier that did not see the record (cross-validated) how strongly
+///    a text argues for its label once the candidate is taken out, together with neighbouring
+///    candidates that are about as frequent, so that a repeated sentence goes out whole. What is
+///    left is a margin: the logit of the label minus the largest other logit, both without the
+///    frequency of their class.
+/// 3. A natural topic word (`goalkeeper` and the class sport) leaves a text that still argues for
+///    its label, or for none. The margins of a candidate are ranked among those of all records of
+///    the class, and among those that all candidates of the class leave behind; the higher rank
+///    counts. The normal scores of the ranks, summed over its records, give a z and a p-value,
+///    corrected for all candidates (Bonferroni).
+/// 4. Records about one event share more than the word: their texts count as fewer independent
+///    ones, by how many of their rarer words they share, or all words of versions of one text.
+///    Triggers stand in texts that have nothing in common.
 ///
-/// 4. Records about one event share more than the word: their texts count as fewer independent ones, by
-///    how many of their rarer words they share. Triggers stand in texts that have nothing in common.
-///
-/// A candidate becomes a finding when the corrected p-value is at most `alpha` *and* its records look more
-/// like relabelled records of other classes than like records of their class (likelihood ratio of how often the rest of a
-/// text argues for another label). Purity selects candidates and does not add to their evidence: words that
-/// name their topic are pure too. Significant candidates that share their records are one finding.
+/// A candidate becomes a finding when the corrected p-value is at most `alpha` *and* its records
+/// look more like relabelled records of other classes than like records of their class (likelihood
+/// ratio of how often the rest of a text argues for another label; above the number of candidates
+/// when the n-gram occurs with other labels too, because then it is in natural use). Purity selects
+/// candidates and does not add to their evidence: words that name their topic are pure too. Where
+/// more texts agree with the label than relabelled ones would, the agreeing ones are natural uses of
+/// the words and are let go. Significant candidates that share their records are one finding.
 ///
 /// # Parameters
 /// - `max_words` (2): longest n-gram, in words. Longer triggers are seen through their pairs.
@@ -66,15 +78,15 @@ pub(crate) const MAX_WORDS: u32 = 4;
 ///
 /// # Limits
 /// Needs labels and texts. Clean-label triggers, whose texts agree with their label, triggers in
-/// fewer than `min_records` records and triggers without words (style, syntax, punctuation alone) are not
-/// seen. Where the classifier cannot tell the classes apart, nothing can be contradicted. When
-/// counts outgrow the memory the rarest n-grams are dropped first.
+/// fewer than `min_records` records and triggers without words (style, syntax, punctuation alone)
+/// are not seen. Where the classifier cannot tell the classes apart, nothing can be contradicted.
+/// When counts outgrow the memory the rarest n-grams are dropped first.
 ///
 /// # Example
 /// "`cf` in 12 records, all labelled `1`, which the rest of each text contradicts (without it the
 /// text argues for another label in 10 of 12)"
 /// ```toml
-/// [detectors.text-trigger]
+/// [parameters.text-trigger]
 /// max_words = 3
 /// min_records = 8
 /// ```
@@ -83,8 +95,8 @@ pub(crate) const MAX_WORDS: u32 = 4;
 /// - Gu, Dolan-Gavitt, Garg: BadNets, 2017 (the attack).
 /// - Dai, Chen, Li: A Backdoor Attack Against LSTM-Based Text Classification Systems, 2019
 ///   (inserted sentences).
-/// - Chen, Dai: Mitigating backdoor attacks in LSTM-based text classification systems by backdoor keyword
-///   identification, Neurocomputing 2021 (words scored by their influence).
+/// - Chen, Dai: Mitigating backdoor attacks in LSTM-based text classification systems by backdoor
+///   keyword identification, Neurocomputing 2021 (words scored by their influence).
 /// - Stouffer et al.: The American Soldier, 1949 (sum of normal scores).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -147,7 +159,8 @@ impl Words {
         for (field, tokens) in batch.derived.tokens.iter().enumerate() {
             self.hashes.extend_from_slice(tokens.row(row_idx));
             let spans = tokens.row_spans(row_idx).iter();
-            self.spans.extend(spans.map(|&(start, end)| (field, start, end)));
+            self.spans
+                .extend(spans.map(|&(start, end)| (field, start, end)));
         }
     }
 
@@ -181,7 +194,13 @@ impl TextTrigger {
 fn largest_but(values: &[f32], except: usize) -> usize {
     let others = (0..values.len()).filter(|&class| class != except);
     others
-        .reduce(|best, class| if values[class] > values[best] { class } else { best })
+        .reduce(|best, class| {
+            if values[class] > values[best] {
+                class
+            } else {
+                best
+            }
+        })
         .unwrap_or(0)
 }
 
@@ -196,8 +215,20 @@ impl Detector for TextTrigger {
         family: Family::TextTrigger,
         summary: "words that steer the label of texts which argue for another one",
         score_kind: ScoreKind::Rule,
-        fit_roles: &[Role::Text, Role::Prompt, Role::Response, Role::Messages, Role::Label],
-        score_roles: &[Role::Text, Role::Prompt, Role::Response, Role::Messages, Role::Label],
+        fit_roles: &[
+            Role::Text,
+            Role::Prompt,
+            Role::Response,
+            Role::Messages,
+            Role::Label,
+        ],
+        score_roles: &[
+            Role::Text,
+            Role::Prompt,
+            Role::Response,
+            Role::Messages,
+            Role::Label,
+        ],
         intermediates: &[Intermediate::Tokens, Intermediate::TextClassifier],
         state_bytes_per_row: 0,
         taxonomy: &[
@@ -283,6 +314,7 @@ impl Detector for TextTrigger {
         let mut words = Words::default();
         let mut logits = vec![0.0; n_classes];
         let mut taken = vec![0.0; n_classes];
+        let mut silence: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         for row_idx in 0..batch.n_rows() {
             let Some(label) = batch.label(row_idx).filter(|&l| (l as usize) < n_classes) else {
                 continue;
@@ -294,6 +326,16 @@ impl Detector for TextTrigger {
             let fold = classifier.fold_of(batch.keys[row_idx]);
             logits.fill(0.0);
             classifier.logits(fold, &words.hashes, &mut logits);
+            // What the classifier says to no text at all is the frequency of the classes; only
+            // what the words say can contradict a label.
+            let prior = silence.entry(fold).or_insert_with(|| {
+                let mut prior = vec![0.0; n_classes];
+                classifier.logits(fold, &[], &mut prior);
+                prior
+            });
+            for (logit, prior) in logits.iter_mut().zip(prior) {
+                *logit -= *prior;
+            }
             let own = label as usize;
             let rival = largest_but(&logits, own);
             let margin = logits[own] - logits[rival];
@@ -309,23 +351,41 @@ impl Detector for TextTrigger {
                 for region in &regions {
                     classifier.contribution(fold, &words.hashes, region.clone(), &mut taken);
                 }
-                let rest: Vec<f32> = logits.iter().zip(&taken).map(|(all, out)| all - out).collect();
+                let rest: Vec<f32> = logits
+                    .iter()
+                    .zip(&taken)
+                    .map(|(all, out)| all - out)
+                    .collect();
                 let rival = largest_but(&rest, own);
-                let margin = rest[own] - rest[rival];
+                let outside = |at: &usize| !regions.iter().any(|region| region.contains(at));
+                let around: Vec<u64> = (0..words.hashes.len())
+                    .filter(outside)
+                    .map(|at| words.hashes[at])
+                    .collect();
+                // A text that is hardly more than the candidate says nothing against it.
+                let margin = if around.len() < MIN_WORDS_AROUND {
+                    f32::NAN
+                } else {
+                    rest[own] - rest[rival]
+                };
                 evidence.occurrences.push(Occurrence {
                     candidate,
                     margin,
                     rival: rival as u32,
                     ordinal: batch.ordinal(row_idx),
                 });
+                if !margin.is_nan() {
+                    let preferred = if margin < 0.0 { rival } else { own };
+                    evidence.without.add(label, margin, preferred as u32);
+                }
                 if margin < 0.0 {
-                    let outside = |at: &usize| !regions.iter().any(|region| region.contains(at));
-                    let rest = (0..words.hashes.len()).filter(outside).map(|at| words.hashes[at]);
-                    let context = Context::of(rest.filter(|word| !model.is_common(*word)));
+                    let context = Context::of(&around, |word| model.is_common(word));
                     evidence.add_context(candidate, context);
                 }
                 if !evidence.surfaces.contains_key(&candidate) {
-                    let own = places.iter().find(|place: &&Place| place.candidate == candidate);
+                    let own = places
+                        .iter()
+                        .find(|place: &&Place| place.candidate == candidate);
                     let surface = |span| words.surface(batch, row_idx, span).unwrap_or_default();
                     let trigger = own.map_or("", |place| surface(&place.span));
                     let phrase = regions.first().map_or("", surface);

@@ -35,7 +35,11 @@ fn made_up_trigger_words_are_found_with_their_records() {
         for finding in &outcome.findings {
             assert_eq!(finding.target_class.as_deref(), Some("1"));
             let shown = finding.highlight[0].to_lowercase();
-            assert!(set.planted.iter().any(|word| shown.contains(&word.to_lowercase())));
+            assert!(
+                set.planted
+                    .iter()
+                    .any(|word| shown.contains(&word.to_lowercase()))
+            );
         }
         assert_eq!(scan_set(&set, 4), outcome, "partitions must not matter");
     }
@@ -43,7 +47,10 @@ fn made_up_trigger_words_are_found_with_their_records() {
 
 #[test]
 fn an_inserted_sentence_is_one_finding() {
-    let attack = Attack::InsertedSentence { rows: 40, target: 0 };
+    let attack = Attack::InsertedSentence {
+        rows: 40,
+        target: 0,
+    };
     let set = ReviewSet::generate(11, 3_000).poison(&attack, 12);
     let outcome = scan_set(&set, 1);
     let (recall, precision) = outcome.recall_precision(&set);

@@ -3,15 +3,15 @@
 //! An input is a folder (taken recursively), a file, or a glob. What is passed over on purpose is
 //! reported with its reason, so that nobody takes a skipped file for a scanned one.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+mod walk;
 
-use globset::{GlobBuilder, GlobMatcher};
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use lazaretto_core::report::SkippedReport;
 use rayon::prelude::*;
-use walkdir::WalkDir;
 
+use self::walk::{Found, Selection};
 use crate::error::IoError;
 
 /// Extensions that discovery knows, in words.
@@ -173,136 +173,6 @@ fn classify(name: &str) -> Result<(Format, Compression), String> {
     Ok((format, compression))
 }
 
-/// One input as given: where to walk and what to take.
-struct Selection {
-    base: PathBuf,
-    pattern: Option<(String, GlobMatcher)>,
-}
-
-impl Selection {
-    fn parse(input: &str) -> Result<Self, IoError> {
-        let path = Path::new(input);
-        if path.exists() {
-            return Ok(Self {
-                base: path.to_owned(),
-                pattern: None,
-            });
-        }
-        let is_glob = |text: &str| text.contains(['*', '?', '[', '{']);
-        if !is_glob(input) {
-            return Err(IoError::PathMissing {
-                path: input.to_owned(),
-            });
-        }
-        // Walk from the deepest folder that has no wildcard in it.
-        let base: PathBuf = path
-            .components()
-            .take_while(|part| !is_glob(&part.as_os_str().to_string_lossy()))
-            .collect();
-        let base = if base.as_os_str().is_empty() {
-            PathBuf::from(".")
-        } else {
-            base
-        };
-        let rest: PathBuf = path
-            .components()
-            .skip_while(|part| !is_glob(&part.as_os_str().to_string_lossy()))
-            .collect();
-        let matcher = GlobBuilder::new(&rest.to_string_lossy())
-            .literal_separator(true)
-            .build()
-            .map_err(|error| IoError::BadPattern {
-                pattern: input.to_owned(),
-                reason: error.kind().to_string(),
-            })?
-            .compile_matcher();
-        if !base.is_dir() {
-            return Err(IoError::PathMissing {
-                path: base.display().to_string(),
-            });
-        }
-        Ok(Self {
-            base,
-            pattern: Some((input.to_owned(), matcher)),
-        })
-    }
-
-    /// The folder that relative paths of this input alone would start at.
-    fn root(&self) -> PathBuf {
-        if self.base.is_dir() {
-            return self.base.clone();
-        }
-        match self.base.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        }
-    }
-
-    fn collect(&self, root: &Path, found: &mut Found) -> Result<(), IoError> {
-        if self.base.is_file() {
-            // A file that was named on purpose is taken even when it is hidden.
-            found.file(&self.base, root, &self.base)?;
-            return Ok(());
-        }
-        let before = found.files.len();
-        let mut walk = WalkDir::new(&self.base)
-            .follow_links(true)
-            .sort_by_file_name()
-            .into_iter();
-        while let Some(entry) = walk.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    found.walk_error(root, error)?;
-                    continue;
-                }
-            };
-            if entry.depth() == 0 {
-                continue;
-            }
-            let name = entry.file_name().to_string_lossy();
-            let passed_over = if name.starts_with('.') {
-                Some("hidden")
-            } else if name.starts_with('_') {
-                Some("starts with `_`")
-            } else if entry.path_is_symlink() && leaves(&self.base, entry.path()) {
-                Some("a symbolic link that leaves the folder")
-            } else {
-                None
-            };
-            if let Some(reason) = passed_over {
-                found.skip(root, entry.path(), reason.to_owned());
-                if entry.file_type().is_dir() {
-                    walk.skip_current_dir();
-                }
-            } else if entry.file_type().is_file() && self.takes(entry.path()) {
-                found.file(entry.path(), root, &self.base)?;
-            }
-        }
-        match &self.pattern {
-            Some((pattern, _)) if found.files.len() == before => Err(IoError::NothingMatches {
-                pattern: pattern.clone(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    fn takes(&self, path: &Path) -> bool {
-        self.pattern.as_ref().is_none_or(|(_, matcher)| {
-            path.strip_prefix(&self.base)
-                .is_ok_and(|rest| matcher.is_match(rest))
-        })
-    }
-}
-
-/// Whether the target of the symbolic link `link` lies outside of `base`.
-fn leaves(base: &Path, link: &Path) -> bool {
-    match (base.canonicalize(), link.canonicalize()) {
-        (Ok(base), Ok(target)) => !target.starts_with(base),
-        _ => true,
-    }
-}
-
 /// A data file without its digest.
 struct Candidate {
     path: PathBuf,
@@ -336,88 +206,6 @@ pub(crate) fn digest_file(path: &Path) -> Result<(u64, [u8; 32]), IoError> {
         .update_mmap_rayon(path)
         .map_err(IoError::storage("read", path))?;
     Ok((bytes, *hasher.finalize().as_bytes()))
-}
-
-#[derive(Default)]
-struct Found {
-    files: Vec<Candidate>,
-    skipped: BTreeSet<(String, String)>,
-}
-
-impl Found {
-    fn skip(&mut self, root: &Path, path: &Path, reason: String) {
-        self.skipped.insert((relative(root, path), reason));
-    }
-
-    fn file(&mut self, path: &Path, root: &Path, base: &Path) -> Result<(), IoError> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let relative = relative(root, path);
-        let classified = match classify(&name) {
-            Ok((Format::JsonLines, Compression::None)) if starts_with_array(path)? => {
-                Err("a JSON array, not one object per line; convert it to .jsonl".to_owned())
-            }
-            other => other,
-        };
-        match classified {
-            Ok((format, compression)) => self.files.push(Candidate {
-                path: path.to_owned(),
-                relative,
-                format,
-                compression,
-            }),
-            Err(reason) => {
-                let _ = base;
-                self.skipped.insert((relative, reason));
-            }
-        }
-        Ok(())
-    }
-
-    /// A folder that cannot be read is an error; a link that leads nowhere or in circles is not.
-    fn walk_error(&mut self, root: &Path, error: walkdir::Error) -> Result<(), IoError> {
-        let path = error.path().unwrap_or(root).to_owned();
-        if error.loop_ancestor().is_some() {
-            self.skip(
-                root,
-                &path,
-                "a symbolic link to a folder above it".to_owned(),
-            );
-            return Ok(());
-        }
-        if path.is_symlink() {
-            self.skip(root, &path, "a symbolic link that leads nowhere".to_owned());
-            return Ok(());
-        }
-        match error.into_io_error() {
-            Some(source) => Err(IoError::Storage {
-                action: "read",
-                path,
-                source,
-            }),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Whether the first character of a `.json` file opens an array.
-fn starts_with_array(path: &Path) -> Result<bool, IoError> {
-    use std::io::Read as _;
-    let mut start = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(4096).read_to_end(&mut start))
-        .map_err(IoError::storage("read", path))?;
-    let text = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&start);
-    Ok(text.trim_ascii_start().first() == Some(&b'['))
-}
-
-fn relative(root: &Path, path: &Path) -> String {
-    let rest = path.strip_prefix(root).unwrap_or(path);
-    let parts: Vec<_> = rest
-        .components()
-        .filter(|part| matches!(part, Component::Normal(_)))
-        .map(|part| part.as_os_str().to_string_lossy())
-        .collect();
-    parts.join("/")
 }
 
 fn common_root(selections: &[Selection]) -> PathBuf {

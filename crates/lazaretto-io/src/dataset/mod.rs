@@ -3,19 +3,21 @@
 //! A file that cannot be read, or whose schema does not fit, is recorded with its reason and the
 //! rest goes on; the run then ends incomplete, never clean.
 
+mod assembly;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use rayon::prelude::*;
 
+use self::assembly::{Assembly, Source};
 use crate::decode::{Opened, RawBatches, ReadRequest, guard};
 use crate::discover::{Discovery, InputFile};
 use crate::error::IoError;
-use crate::schema::Shape;
+use crate::schema::{agree, with_partitions};
 
 /// How a dataset is opened.
 #[derive(Clone, Debug)]
@@ -76,14 +78,6 @@ pub struct Dataset {
     units: Vec<Unit>,
     n_rows: u64,
     options: OpenOptions,
-}
-
-/// A readable file and how its columns make up the dataset's.
-#[derive(Debug)]
-struct Source {
-    reader: Opened,
-    /// For each column of [`Dataset::schema`] its index in the file.
-    columns: Vec<usize>,
 }
 
 impl Dataset {
@@ -161,15 +155,7 @@ impl Dataset {
             row_groups: groups.len() as u32,
             problem,
         });
-        let source = reader.map(|reader| Source {
-            columns: self
-                .schema
-                .fields()
-                .iter()
-                .filter_map(|field| reader.schema().index_of(field.name()).ok())
-                .collect(),
-            reader,
-        });
+        let source = reader.map(|reader| Source::new(reader, &self.schema));
         self.opened.push(source);
     }
 
@@ -235,6 +221,16 @@ impl Dataset {
     /// # Panics
     /// When `unit` or a column is out of range.
     pub fn batches(&self, unit: usize, columns: Option<&[usize]>) -> Result<Batches<'_>, IoError> {
+        self.batches_of(unit, columns, self.options.batch_bytes)
+    }
+
+    /// [`Self::batches`] with another target size.
+    pub(crate) fn batches_of(
+        &self,
+        unit: usize,
+        columns: Option<&[usize]>,
+        batch_bytes: usize,
+    ) -> Result<Batches<'_>, IoError> {
         check_cancelled(&self.options)?;
         let unit = self.units[unit];
         let unreadable = move |reason: String| IoError::Unreadable {
@@ -245,12 +241,14 @@ impl Dataset {
         let source = self.opened[unit.file]
             .as_ref()
             .ok_or_else(|| unreadable("it was not opened".to_owned()))?;
-        let assembly = Assembly::plan(self, source, unit.file, columns)?;
+        let input = &self.files[unit.file].input;
+        let assembly =
+            Assembly::plan(&self.full_schema, source, input, columns).map_err(unreadable)?;
         let request = ReadRequest {
             group: unit.row_group as usize,
             rows: unit.row_in_group..unit.row_in_group + unit.rows,
             columns: Some(&assembly.read),
-            batch_bytes: self.options.batch_bytes,
+            batch_bytes,
         };
         let raw = source.reader.read(&request).map_err(unreadable)?;
         Ok(Box::new(raw.map(move |batch| {
@@ -314,183 +312,4 @@ fn check_cancelled(options: &OpenOptions) -> Result<(), IoError> {
         return Err(IoError::Interrupted);
     }
     Ok(())
-}
-
-/// The shape that most files share and the schema of the first of them. Files of other shapes
-/// become problems.
-fn agree(
-    files: &[InputFile],
-    readers: &mut [Option<Opened>],
-    problems: &mut [Option<String>],
-) -> Result<(Shape, SchemaRef), IoError> {
-    let mut groups: Vec<(Shape, Vec<usize>)> = Vec::new();
-    for (idx, (input, reader)) in files.iter().zip(readers.iter()).enumerate() {
-        let Some(reader) = reader else { continue };
-        let accepted = groups.iter_mut().any(|(shape, members)| {
-            match shape.with(reader, &input.relative, input.format) {
-                Ok(wider) => {
-                    *shape = wider;
-                    members.push(idx);
-                    true
-                }
-                Err(_) => false,
-            }
-        });
-        if !accepted {
-            groups.push((Shape::of(reader), vec![idx]));
-        }
-    }
-    // `max_by_key` takes the last of equals, so go backwards to get the first.
-    let Some((mut shape, mut members)) = groups
-        .into_iter()
-        .rev()
-        .max_by_key(|(_, files)| files.len())
-    else {
-        let file = files.first().map(|file| file.relative.clone());
-        return Err(IoError::NothingReadable {
-            files: files.len(),
-            file: file.unwrap_or_default(),
-            reason: problems
-                .iter()
-                .flatten()
-                .next()
-                .cloned()
-                .unwrap_or_default(),
-        });
-    };
-    for (idx, reader) in readers.iter_mut().enumerate() {
-        let Err(position) = members.binary_search(&idx) else {
-            continue;
-        };
-        let Some(outsider) = reader.as_ref() else {
-            continue;
-        };
-        match shape.with(outsider, &files[idx].relative, files[idx].format) {
-            Ok(wider) => {
-                shape = wider;
-                members.insert(position, idx);
-            }
-            Err(error) => {
-                problems[idx] = Some(error.to_string());
-                *reader = None;
-            }
-        }
-    }
-    // Metadata (Hugging Face features) may be missing from some files only.
-    let schemas = || members.iter().filter_map(|&idx| readers[idx].as_ref());
-    let first = schemas()
-        .find(|reader| !reader.schema().metadata().is_empty())
-        .or_else(|| schemas().next())
-        .map_or_else(
-            || Arc::new(Schema::empty()),
-            |reader| Arc::clone(reader.schema()),
-        );
-    Ok((shape, first))
-}
-
-/// `schema` with a string column for each partition key that is not a column already.
-fn with_partitions(
-    schema: &SchemaRef,
-    files: &[InputFile],
-    readers: &[Option<Opened>],
-) -> SchemaRef {
-    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
-    for (file, _) in files
-        .iter()
-        .zip(readers)
-        .filter(|(_, reader)| reader.is_some())
-    {
-        for (key, _) in &file.partitions {
-            if !fields.iter().any(|field| field.name() == key) {
-                fields.push(Arc::new(Field::new(key, DataType::Utf8, true)));
-            }
-        }
-    }
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
-}
-
-/// How the columns of a batch of the dataset come about.
-struct Assembly {
-    schema: SchemaRef,
-    /// Columns to read from the file, ascending.
-    read: Vec<usize>,
-    columns: Vec<Column>,
-}
-
-enum Column {
-    /// A column of what was read.
-    Read(usize),
-    /// The same partition value for all rows.
-    Constant(Option<String>),
-}
-
-impl Assembly {
-    fn plan(
-        dataset: &Dataset,
-        source: &Source,
-        file: usize,
-        columns: Option<&[usize]>,
-    ) -> Result<Self, IoError> {
-        let full = &dataset.full_schema;
-        let all: Vec<usize>;
-        let wanted = if let Some(columns) = columns {
-            columns
-        } else {
-            all = (0..full.fields().len()).collect();
-            &all
-        };
-        let mut read: Vec<usize> = wanted
-            .iter()
-            .filter_map(|&column| source.columns.get(column).copied())
-            .collect();
-        read.sort_unstable();
-        read.dedup();
-        let input = &dataset.files[file].input;
-        let columns = wanted
-            .iter()
-            .map(|&column| match source.columns.get(column) {
-                Some(own) => Column::Read(read.partition_point(|other| other < own)),
-                None => Column::Constant(
-                    input
-                        .partitions
-                        .iter()
-                        .find(|(key, _)| key == full.field(column).name())
-                        .map(|(_, value)| value.clone()),
-                ),
-            })
-            .collect();
-        let schema = full.project(wanted).map_err(|error| IoError::Unreadable {
-            file: input.relative.clone(),
-            location: String::new(),
-            reason: error.to_string(),
-        })?;
-        Ok(Self {
-            schema: Arc::new(schema),
-            read,
-            columns,
-        })
-    }
-
-    fn assemble(&self, batch: &RecordBatch) -> Result<RecordBatch, String> {
-        let rows = batch.num_rows();
-        let columns = self
-            .columns
-            .iter()
-            .zip(self.schema.fields())
-            .map(|(column, field)| match column {
-                Column::Read(idx) if batch.column(*idx).data_type() == field.data_type() => {
-                    Ok(Arc::clone(batch.column(*idx)))
-                }
-                Column::Read(idx) => cast(batch.column(*idx), field.data_type()),
-                Column::Constant(Some(value)) => Ok(Arc::new(StringArray::from_iter_values(
-                    std::iter::repeat_n(value, rows),
-                )) as ArrayRef),
-                Column::Constant(None) => Ok(new_null_array(&DataType::Utf8, rows)),
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| error.to_string())?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map_err(|error| error.to_string())
-    }
 }

@@ -1,0 +1,33 @@
+//! The command as users run it: whole datasets in, exit codes, run folders and words out.
+//!
+//! Nothing here looks inside: a test states what somebody at a terminal, a script or an ETL job
+//! would notice, and fails when the feature behind it is removed. No test asserts a time.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on is a failed test"
+)]
+
+// What the tests stand on: running the command, reading run folders, making datasets.
+mod data;
+mod harness;
+
+// What is found, and what is left alone, on data with a known truth.
+mod bench_data;
+mod fixtures;
+
+// The promises: same bytes, nothing lost, any format, bounded memory, all or nothing.
+mod conservation;
+mod determinism;
+mod formats;
+mod interruption;
+mod memory;
+
+// What people and programs see: columns, messages, reports, schemas, generated files.
+mod errors;
+mod generated;
+mod hostile_text;
+mod policy;
+mod roles;
+mod schemas;
