@@ -57,7 +57,7 @@ impl Truth {
                 Some(name) if name == attack => true,
                 Some(_) => return None,
             };
-            Some((score.score.unwrap_or(0.0), poison))
+            Some((score.fused.unwrap_or(0.0), poison))
         });
         average_precision(ranked.collect())
     }
@@ -189,11 +189,23 @@ fn a_scan_tells_people_what_it_took_the_columns_for_and_what_it_found() {
         out.as_os_str(),
     ])
     .exits(1);
-    for words in ["row_id", "Hugging Face ClassLabel", "held back", "report.html"] {
-        assert!(outcome.stdout.contains(words), "{words}: {}", outcome.stdout);
+    for words in [
+        "row_id",
+        "Hugging Face ClassLabel",
+        "held back",
+        "report.html",
+    ] {
+        assert!(
+            outcome.stdout.contains(words),
+            "{words}: {}",
+            outcome.stdout
+        );
     }
     assert!(outcome.stderr.contains("lazaretto: "), "{}", outcome.stderr);
-    assert!(!outcome.stdout.contains('\u{1b}'), "colours outside of a terminal");
+    assert!(
+        !outcome.stdout.contains('\u{1b}'),
+        "colours outside of a terminal"
+    );
 }
 
 #[test]

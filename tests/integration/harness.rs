@@ -5,10 +5,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type};
+use arrow::datatypes::{DataType, Float32Type, SchemaRef};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -154,7 +155,7 @@ impl Scan {
 pub(crate) struct Score {
     pub(crate) file: String,
     pub(crate) row_hash: String,
-    pub(crate) score: Option<f32>,
+    pub(crate) fused: Option<f32>,
     pub(crate) verdict: String,
 }
 
@@ -214,7 +215,7 @@ impl RunFolder {
                     let line = Score {
                         file: files[row].clone().unwrap(),
                         row_hash: hashes[row].clone().unwrap_or_default(),
-                        score: score.is_valid(row).then(|| score.value(row)),
+                        fused: score.is_valid(row).then(|| score.value(row)),
                         verdict: verdicts[row].clone().unwrap(),
                     };
                     let id = ids[row].clone().unwrap();
@@ -237,6 +238,23 @@ impl RunFolder {
     /// Ids of the records held back.
     pub(crate) fn held(&self) -> BTreeSet<String> {
         self.with_verdict("quarantine")
+    }
+
+    /// Checks that exactly `expected` are held back.
+    #[track_caller]
+    pub(crate) fn holds_exactly(&self, expected: &BTreeSet<String>, about: &str) {
+        let held = self.held();
+        let more: Vec<_> = held.difference(expected).collect();
+        let less: Vec<_> = expected.difference(&held).collect();
+        assert!(
+            more.is_empty() && less.is_empty(),
+            "{about}: {} more held back, such as {:?}; {} not, such as {:?}\n{}",
+            more.len(),
+            more.iter().take(8).collect::<Vec<_>>(),
+            less.len(),
+            less.iter().take(8).collect::<Vec<_>>(),
+            self.titles()
+        );
     }
 
     /// Bytes by relative path of everything that the same input must give again.
@@ -287,6 +305,13 @@ pub(crate) fn parquet_batches(path: &Path) -> Vec<RecordBatch> {
     reader.build().unwrap().map(Result::unwrap).collect()
 }
 
+/// The Arrow schema of a Parquet file with its metadata, which batches do not carry.
+pub(crate) fn parquet_schema(path: &Path) -> SchemaRef {
+    let file = fs::File::open(path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    Arc::clone(reader.schema())
+}
+
 /// A column as text.
 #[track_caller]
 pub(crate) fn texts(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
@@ -295,7 +320,10 @@ pub(crate) fn texts(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
         .unwrap_or_else(|| panic!("no column `{name}`"));
     let column = cast(column, &DataType::Utf8).unwrap();
     let values = column.as_string::<i32>();
-    values.iter().map(|value| value.map(str::to_owned)).collect()
+    values
+        .iter()
+        .map(|value| value.map(str::to_owned))
+        .collect()
 }
 
 /// A column of a whole Parquet file as text.

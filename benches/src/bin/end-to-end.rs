@@ -1,5 +1,5 @@
 //! Times a whole `lazaretto scan --only ecod` of a generated table, outputs included, and on the
-//! same numbers in the same minute PyOD's ECOD call alone where `python3` has it.
+//! same numbers in the same minute `PyOD`'s ECOD call alone where `python3` has it.
 //!
 //! ```text
 //! cargo build --release
@@ -143,7 +143,7 @@ fn peak_rss_kib(pid: u32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Seconds of PyOD's call; `None` where it is not installed.
+/// Seconds of `PyOD`'s call; `None` where it is not installed.
 fn pyod(table: &Path, threads: usize) -> Result<Option<f64>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("pyod_ecod.py");
     let output = Command::new("python3")

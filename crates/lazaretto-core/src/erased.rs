@@ -69,11 +69,11 @@ pub trait DynDetector: Send + Sync {
     fn decode_state(&self, bytes: &[u8]) -> Result<AnyState, StateError>;
 }
 
-fn typed<'a, T: 'static>(any: &'a (dyn Any + Send)) -> &'a T {
+fn typed<T: 'static>(any: &(dyn Any + Send)) -> &T {
     any.downcast_ref().expect("a value of the same detector")
 }
 
-fn typed_mut<'a, T: 'static>(any: &'a mut (dyn Any + Send)) -> &'a mut T {
+fn typed_mut<T: 'static>(any: &mut (dyn Any + Send)) -> &mut T {
     any.downcast_mut().expect("a value of the same detector")
 }
 

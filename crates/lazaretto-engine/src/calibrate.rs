@@ -5,7 +5,9 @@
 //! tail (Pickands 1975) is fitted to the scores between the upper quartile and a *censoring*
 //! quantile, by censored maximum likelihood: scores above the censoring point count, but not
 //! where they are. Poison up to that fraction of the data therefore cannot stretch the null.
-//! The shape is kept in `0..=1`: no finite end point is believed, so p-values never reach 0.
+//! The shape is kept at 0 or above: no finite end point is believed, so p-values never reach 0.
+//! For the ranking null it is also kept at or below 0.2: the mass of the poison cannot be told from that
+//! of the null, and would be taken for a heavy tail. Natural heavy tails are met by [`Decision`].
 
 use rayon::prelude::*;
 
@@ -13,6 +15,10 @@ use rayon::prelude::*;
 const TAIL: f64 = 0.25;
 /// Fewer scores than this give no tail.
 const MIN_SCORES: usize = 40;
+/// Heaviest tail of a detector's null.
+const MAX_SHAPE: f64 = 0.2;
+/// Fewer distinct values than this among the points of the tail give no tail.
+const MIN_DISTINCT: usize = 24;
 /// Points of the tail that enter the likelihood; more change the third digit.
 const MAX_POINTS: usize = 512;
 
@@ -68,7 +74,7 @@ impl Null {
                 .collect()
         };
         let tail = (n >= MIN_SCORES)
-            .then(|| fit_tail(&scores, TAIL, censored))
+            .then(|| fit_tail(&scores, TAIL, censored, MAX_SHAPE))
             .flatten();
         Self { grid, n, tail }
     }
@@ -133,7 +139,7 @@ impl Null {
 
 /// Fits the tail of ascending `scores` that begins at the upper fraction `fraction`, censored at
 /// the upper fraction `censored`.
-fn fit_tail(scores: &[f32], fraction: f64, censored: f64) -> Option<Tail> {
+fn fit_tail(scores: &[f32], fraction: f64, censored: f64, max_shape: f64) -> Option<Tail> {
     let n = scores.len();
     let start = ((1.0 - fraction) * n as f64) as usize;
     let end = n - (censored * n as f64).ceil() as usize;
@@ -153,7 +159,10 @@ fn fit_tail(scores: &[f32], fraction: f64, censored: f64) -> Option<Tail> {
         .collect();
     let limit = *sample.last()?;
     let median = sample[points / 2];
-    if limit <= 0.0 || median <= 0.0 {
+    // Scores of a few distinct values (trees over one column of five stars) have no tail: a
+    // curve through their steps would call the rarest value impossible.
+    let distinct = 1 + sample.windows(2).filter(|pair| pair[0] < pair[1]).count();
+    if limit <= 0.0 || median <= 0.0 || distinct < MIN_DISTINCT.min(points / 2) {
         return None;
     }
     let n_censored = (n - end) as f64 / weight;
@@ -169,7 +178,7 @@ fn fit_tail(scores: &[f32], fraction: f64, censored: f64) -> Option<Tail> {
         observed - n_censored * ln_gpd_hazard(shape, limit / scale)
     };
     let best = (0..=20)
-        .map(|step| f64::from(step) * 0.05)
+        .map(|step| f64::from(step) * 0.05 * max_shape)
         .map(|shape| {
             let ln_scale = golden_section(median.ln() - 6.0, median.ln() + 6.0, |ln_scale| {
                 ln_likelihood(shape, ln_scale)
@@ -214,7 +223,8 @@ fn golden_section(mut low: f64, mut high: f64, value: impl Fn(f64) -> f64) -> f6
 #[derive(Clone, Debug)]
 pub struct Decision {
     tail: Option<Tail>,
-    n: usize,
+    /// Ascending strengths, kept only when they give no tail.
+    ranks: Vec<f32>,
 }
 
 /// Upper fraction of the fused strengths to which the deciding tail is fitted.
@@ -225,9 +235,13 @@ impl Decision {
     #[must_use]
     pub fn fit(mut strengths: Vec<f32>) -> Self {
         strengths.par_sort_unstable_by(f32::total_cmp);
+        let tail = fit_tail(&strengths, DECISION_TAIL, 0.0, 1.0);
+        if tail.is_some() {
+            strengths = Vec::new();
+        }
         Self {
-            n: strengths.len(),
-            tail: fit_tail(&strengths, DECISION_TAIL, 0.0),
+            tail,
+            ranks: strengths,
         }
     }
 
@@ -238,10 +252,16 @@ impl Decision {
         let tail = match &self.tail {
             Some(tail) if strength > tail.threshold => tail.ln_survival(strength).exp(),
             Some(_) => p,
-            // Too few records for a tail: no record can be rarer than one in n.
-            None => 1.0 / (self.n as f64 + 1.0),
+            // Too few records or too many ties for a tail: only the rank is known, and by rank
+            // alone no record stands out.
+            None => {
+                let below = self
+                    .ranks
+                    .partition_point(|&rank| f64::from(rank) < strength - 1e-6);
+                (self.ranks.len() - below).max(1) as f64 / self.ranks.len().max(1) as f64
+            }
         };
-        p.max(tail).max(f64::MIN_POSITIVE)
+        p.max(tail).clamp(f64::MIN_POSITIVE, 1.0)
     }
 }
 
@@ -277,12 +297,13 @@ mod tests {
         let mut scores = exponential(&mut rng, 10_000);
         let clean = Null::fit(scores.clone(), 0.06);
         scores.extend((0..500).map(|_| 30.0 + rng.r#gen::<f32>()));
+        let uncensored = Null::fit(scores.clone(), 0.0);
         let poisoned = Null::fit(scores, 0.06);
-        for score in [6.0, 30.0] {
-            let shift = (poisoned.p_value(score) / clean.p_value(score)).log10();
-            assert!(shift.abs() < 2.5, "{score}: {shift}");
-        }
-        assert!(poisoned.p_value(30.0) < 1e-6);
+        // The poison's mass makes the tail somewhat heavier (the safe direction), its place not.
+        let shift = (poisoned.p_value(6.0) / clean.p_value(6.0)).log10();
+        assert!((0.0..1.5).contains(&shift), "{shift}");
+        let (censored, uncensored) = (poisoned.p_value(30.0), uncensored.p_value(30.0));
+        assert!(censored < 0.6 * uncensored, "{censored} {uncensored}");
     }
 
     #[test]
@@ -308,6 +329,19 @@ mod tests {
         assert!(!Null::fit(vec![1.0; 1000], 0.05).has_tail());
         let null = Null::fit(vec![0.0; 1000], 0.05);
         assert!(null.p_value(5.0) >= 1.0 / 1001.0);
+    }
+
+    #[test]
+    fn scores_of_few_values_neither_calibrate_nor_decide() {
+        // One in ten records has the rarest of five values.
+        let value = |row: usize| [0.40, 0.41, 0.42, 0.45, 0.60][(row % 10).min(8) / 2];
+        let scores: Vec<f32> = (0..3000).map(value).collect();
+        assert!(!Null::fit(scores, 0.1).has_tail());
+        let strengths: Vec<f32> = (0..3000)
+            .map(|row| if row % 10 == 0 { 9.0 } else { 0.1 })
+            .collect();
+        let decision = Decision::fit(strengths);
+        assert!(decision.p_value(1e-9) >= 0.1);
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub struct PolicyOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fail_on: Option<Vec<String>>,
     /// Largest corrected p-value of a finding whose records are held back, in `(0, 0.1]`.
-    /// Default 0.01.
+    /// Default 0.05.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding_p: Option<f64>,
     /// Whether single records are held back when their fused q-value is within `fdr`. When
@@ -401,14 +401,20 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 #[must_use]
 pub fn schema() -> String {
     let mut schema = schemars::schema_for!(PipelineFile);
+    let mut parameters = serde_json::Map::new();
+    let mut definitions = serde_json::Map::new();
+    for registration in REGISTRY {
+        let mut one = registration.parameters_schema().to_value();
+        if let Some(one) = one.as_object_mut() {
+            one.remove("$schema");
+            // References are to the root of the file, so that is where definitions go.
+            if let Some(Value::Object(own)) = one.remove("$defs") {
+                definitions.extend(own);
+            }
+        }
+        parameters.insert(registration.spec.id.to_owned(), one);
+    }
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        let parameters = REGISTRY
-            .iter()
-            .map(|registration| {
-                let schema = registration.parameters_schema();
-                (registration.spec.id.to_owned(), schema.to_value())
-            })
-            .collect::<serde_json::Map<_, _>>();
         properties.insert(
             "parameters".to_owned(),
             serde_json::json!({
@@ -418,6 +424,9 @@ pub fn schema() -> String {
                 "properties": parameters,
             }),
         );
+    }
+    if let Some(root) = schema.get_mut("$defs").and_then(Value::as_object_mut) {
+        root.extend(definitions);
     }
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');

@@ -30,7 +30,7 @@ use crate::spill::{Row, Spill, SpillWriter};
 use crate::summary;
 use crate::survey::survey;
 
-/// Scores from which a null is fitted; more are thinned evenly.
+/// Most scores from which a null is fitted; more are thinned evenly.
 const MAX_NULL_SCORES: u64 = 1 << 22;
 /// Upper fraction of a detector's scores that may be poison without stretching its null.
 const CENSORED: f64 = 0.10;
@@ -337,7 +337,7 @@ impl<'a> Scan<'a> {
         let (spill, findings) = scan.score(&models, &shared, &features, &scratch)?;
         clock.lap("score");
         let mut spill = spill;
-        let calibrated = calibrate(&models, &mut spill)?;
+        let calibrated = calibrate(&models, &mut spill, null_scores(settings))?;
         let judged = scan.judge(&calibrated, findings, &mut spill, run)?;
         clock.lap("judge");
         let report = summary::report(
@@ -378,6 +378,19 @@ impl<'a> Scan<'a> {
             },
             manifest,
         ))
+    }
+
+    /// Number of files that could not be judged, whole or in part.
+    fn unscanned_files(&self) -> u64 {
+        let in_part: BTreeSet<usize> = self
+            .unscanned
+            .keys()
+            .map(|&unit| self.dataset.units()[unit].file)
+            .collect();
+        let files = self.dataset.files().iter().enumerate();
+        files
+            .filter(|(idx, file)| file.problem.is_some() || in_part.contains(idx))
+            .count() as u64
     }
 
     fn context(&self) -> FitContext {
@@ -612,7 +625,7 @@ impl<'a> Scan<'a> {
             path: path.clone(),
             source,
         };
-        let mut writer = SpillWriter::create(&path, models.len()).map_err(failed)?;
+        let writer = SpillWriter::create(&path, models.len()).map_err(failed)?;
         let start = || -> Vec<AnyEvidence> {
             models
                 .iter()
@@ -622,7 +635,6 @@ impl<'a> Scan<'a> {
         let mut evidence = start();
         let score_unit = |this: &Self, unit: usize| {
             let mut evidence = start();
-            let mut rows = Vec::new();
             this.each_batch(unit, &wanted, &columns, |batch, mut assembled| {
                 let mut derived = Derived::default();
                 features.derive(shared, &assembled.view(&assembled.derived), &mut derived);
@@ -636,25 +648,27 @@ impl<'a> Scan<'a> {
                         detector.score(&model.model, shared, &view, evidence)
                     })
                     .collect();
-                this.spill_rows(batch, &columns[..n_stored], &view, &scores, &mut rows)
+                let rows = this.spill_rows(batch, &columns[..n_stored], &view, &scores)?;
+                writer.write(view.first_row, &rows).map_err(failed)
             })?;
-            Ok((evidence, rows))
+            Ok(evidence)
         };
         let dataset = self.dataset;
         let unread = Row::unread(models.len());
         self.each_unit(score_unit, |unit, scored| {
             match scored {
-                Some((later, rows)) => {
+                Some(later) => {
                     for ((model, evidence), later) in models.iter().zip(&mut evidence).zip(later) {
                         model.planned.detector.merge_evidence(evidence, later);
                     }
-                    writer.append(&rows).map_err(failed)?;
                 }
+                // What was written before the unit failed is written over.
                 None => {
+                    let place = dataset.units()[unit];
                     let mut bytes = Vec::new();
                     unread.encode(&mut bytes);
-                    for _ in 0..dataset.units()[unit].rows {
-                        writer.append(&bytes).map_err(failed)?;
+                    for ordinal in place.first_row..place.first_row + place.rows {
+                        writer.write(ordinal, &bytes).map_err(failed)?;
                     }
                 }
             }
@@ -675,15 +689,15 @@ impl<'a> Scan<'a> {
         Ok((spill, findings.into_iter().flatten().collect()))
     }
 
-    /// Appends the encoded results of a batch to `rows`.
+    /// The encoded results of a batch.
     fn spill_rows(
         &self,
         batch: &RecordBatch,
         stored: &[usize],
         view: &lazaretto_core::Batch<'_>,
         scores: &[Vec<f32>],
-        rows: &mut Vec<u8>,
-    ) -> Result<(), IoError> {
+    ) -> Result<Vec<u8>, IoError> {
+        let mut rows = Vec::new();
         let describe = |error: arrow::error::ArrowError| unreadable("a batch", 0, &error);
         let mut hasher = RowHasher::new(&batch.columns()[..stored.len()]).map_err(describe)?;
         let times = match self.assembler.layout.time {
@@ -704,9 +718,9 @@ impl<'a> Scan<'a> {
                     .map_or(crate::spill::NO_TIME, |times| times[row]),
                 scores: scores.iter().map(|scores| scores[row]).collect(),
             }
-            .encode(rows);
+            .encode(&mut rows);
         }
-        Ok(())
+        Ok(rows)
     }
 
     /// Verdicts, `scores/` and what the report needs.
@@ -733,7 +747,7 @@ impl<'a> Scan<'a> {
                 .unzip();
             fused_p_value(&p_values, &rates)
         };
-        let step = spill.n_rows().div_ceil(MAX_NULL_SCORES).max(1);
+        let step = spill.n_rows().div_ceil(null_scores(settings)).max(1);
         let mut strengths = Vec::new();
         spill
             .for_each(|ordinal, row| {
@@ -786,7 +800,7 @@ impl<'a> Scan<'a> {
             quarantine: count(Verdict::Quarantine),
             unscanned: count(Verdict::Unscanned),
             files: files.len() as u64,
-            unscanned_files: files.iter().filter(|file| file.problem.is_some()).count() as u64,
+            unscanned_files: self.unscanned_files(),
         };
         collected.findings = membership.into_findings();
         Ok(Judged {
@@ -896,21 +910,29 @@ fn agree(conservation: &Conservation, counts: &Counts) -> Result<(), EngineError
     .into())
 }
 
-fn calibrate(models: &[Modelled<'_>], spill: &mut Spill) -> Result<Vec<Calibrated>, EngineError> {
+/// Number of scores from which a null is fitted.
+fn null_scores(settings: &Settings) -> u64 {
+    (settings.memory / 64).clamp(1 << 16, MAX_NULL_SCORES)
+}
+
+fn calibrate(
+    models: &[Modelled<'_>],
+    spill: &mut Spill,
+    max_scores: u64,
+) -> Result<Vec<Calibrated>, EngineError> {
     let mut calibrated = Vec::new();
     for (idx, model) in models.iter().enumerate() {
         let spec = model.planned.detector.spec();
         let fitted = match spec.score_kind {
             ScoreKind::Rule => None,
             ScoreKind::Statistical => {
-                let scores =
-                    spill
-                        .scores(idx, MAX_NULL_SCORES)
-                        .map_err(|source| IoError::Storage {
-                            action: "read",
-                            path: PathBuf::from("scores"),
-                            source,
-                        })?;
+                let scores = spill
+                    .scores(idx, max_scores)
+                    .map_err(|source| IoError::Storage {
+                        action: "read",
+                        path: PathBuf::from("scores"),
+                        source,
+                    })?;
                 let null = Null::fit(scores.clone(), CENSORED);
                 let mut rates = QValues::default();
                 for score in scores {

@@ -82,7 +82,7 @@ impl Settings {
             parameters: file.parameters,
             features: file.features,
             rules,
-            finding_p: file.policy.finding_p.unwrap_or(0.01),
+            finding_p: file.policy.finding_p.unwrap_or(0.05),
             hold_rows: file.policy.hold_rows.unwrap_or(true),
         })
     }

@@ -4,8 +4,9 @@
 //! is found by its ordinal. The file lives in the run's scratch folder and is never committed.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use lazaretto_core::{NO_LABEL, RowHash};
 
@@ -72,10 +73,10 @@ impl Row {
     }
 }
 
-/// Rows being written.
+/// Rows being written, from any thread, each at its place: nothing waits in memory for its turn.
 pub(crate) struct SpillWriter {
-    file: BufWriter<File>,
-    n_detectors: usize,
+    file: Mutex<File>,
+    width: usize,
 }
 
 impl SpillWriter {
@@ -87,26 +88,27 @@ impl SpillWriter {
             .truncate(true)
             .open(path)?;
         Ok(Self {
-            file: BufWriter::with_capacity(1 << 20, file),
-            n_detectors,
+            file: Mutex::new(file),
+            width: FIXED + 4 * n_detectors,
         })
     }
 
-    /// Appends encoded rows.
-    pub(crate) fn append(&mut self, rows: &[u8]) -> io::Result<()> {
-        self.file.write_all(rows)
+    /// Writes encoded rows, the first of which has ordinal `first`.
+    pub(crate) fn write(&self, first: u64, rows: &[u8]) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(first * self.width as u64))?;
+        file.write_all(rows)
     }
 
     pub(crate) fn finish(self) -> io::Result<Spill> {
         let file = self
             .file
             .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        let width = FIXED + 4 * self.n_detectors;
-        let n_rows = file.metadata()?.len() / width as u64;
+            .unwrap_or_else(PoisonError::into_inner);
+        let n_rows = file.metadata()?.len() / self.width as u64;
         Ok(Spill {
             file,
-            width,
+            width: self.width,
             n_rows,
         })
     }
@@ -183,11 +185,14 @@ mod tests {
                 scores: vec![f32::from(row), f32::NAN],
             })
             .collect();
-        let mut writer = SpillWriter::create(&folder, 2).unwrap();
-        for row in &rows {
+        let writer = SpillWriter::create(&folder, 2).unwrap();
+        // Later rows may come first.
+        for part in [3..5, 0..3] {
             let mut bytes = Vec::new();
-            row.encode(&mut bytes);
-            writer.append(&bytes).unwrap();
+            for row in &rows[part.clone()] {
+                row.encode(&mut bytes);
+            }
+            writer.write(part.start as u64, &bytes).unwrap();
         }
         let mut spill = writer.finish().unwrap();
         assert_eq!(spill.n_rows(), 5);

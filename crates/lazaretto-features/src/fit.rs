@@ -8,7 +8,7 @@ use lazaretto_core::shared::{Reference, Tokens};
 use lazaretto_core::{Batch, FitContext, Intermediate, NO_LABEL, Role, Shared};
 use serde::{Deserialize, Serialize};
 
-use crate::classes::embedding::EmbeddingClasses;
+use crate::classes::embedding::{Embedded, EmbeddingClasses};
 use crate::classes::sparse::{Example, SparseClasses, SparsePlan};
 use crate::classes::words::WordClassifier;
 use crate::classes::{ClassProbabilities, MAX_CLASSES};
@@ -212,7 +212,7 @@ impl Builder<'_> {
         }
         match self.plan.probabilities {
             Some(ProbabilitySource::Embedding) => (
-                self.embedding_classes(&labelled)
+                self.embedding_classes(&labelled, notes)
                     .map(ClassProbabilities::Embedding),
                 self.word_classifier(&labelled),
             ),
@@ -227,32 +227,29 @@ impl Builder<'_> {
         }
     }
 
-    fn embedding_classes(&self, labelled: &[&Sampled<Payload>]) -> Option<EmbeddingClasses> {
+    fn embedding_classes(
+        &self,
+        labelled: &[&Sampled<Payload>],
+        notes: &mut Vec<String>,
+    ) -> Option<EmbeddingClasses> {
         let dim = self.context.facts.embedding_dim?;
-        let usable: Vec<&Sampled<Payload>> = labelled
+        let usable: Vec<Embedded<'_>> = labelled
             .iter()
-            .copied()
-            .filter(|row| {
-                let embedding = &row.row.embedding;
+            .map(|row| Embedded {
+                key: row.key,
+                label: row.row.label,
+                embedding: &row.row.embedding,
+            })
+            .filter(|record| {
+                let embedding = record.embedding;
                 embedding.len() == dim && embedding.iter().all(|value| value.is_finite())
             })
             .collect();
-        let values: Vec<f32> = usable
-            .iter()
-            .flat_map(|row| row.row.embedding.iter().copied())
-            .collect();
-        let embeddings = ndarray::Array2::from_shape_vec((usable.len(), dim), values).ok()?;
-        let labels: Vec<u32> = usable.iter().map(|row| row.row.label).collect();
-        let keys: Vec<u64> = usable.iter().map(|row| row.key).collect();
         let n_classes = self.context.facts.classes.len();
-        let folds = self.settings.folds;
-        Some(EmbeddingClasses::fit(
-            &embeddings,
-            &labels,
-            &keys,
-            n_classes,
-            folds,
-        ))
+        let memory_bytes = self.context.memory_bytes / 2;
+        EmbeddingClasses::fit(&usable, dim, n_classes, self.settings.folds, memory_bytes)
+            .inspect_err(|error| notes.push(format!("probabilities: none, {error}")))
+            .ok()
     }
 
     fn word_classifier(&self, labelled: &[&Sampled<Payload>]) -> Option<WordClassifier> {

@@ -25,7 +25,7 @@ impl Default for FeatureSettings {
             reference_rows: 16_384,
             neighbors: 10,
             text_dim: 128,
-            folds: 5,
+            folds: 10,
         }
     }
 }

@@ -378,3 +378,57 @@ fn memory_bounds_the_reference() {
     let kept = shared.reference.unwrap().ordinals.len();
     assert!((64..600).contains(&kept), "{kept} records");
 }
+
+#[test]
+fn one_record_far_outside_does_not_blur_the_others() {
+    let mut dataset = clusters(1500, 16, 4, 16);
+    let flipped = flip(&mut dataset.labels, 4, 20);
+    let doubt = |dataset: &Dataset| -> Vec<f32> {
+        let (_, _, derived) = dataset.run();
+        let probabilities = derived.probabilities.unwrap();
+        let rows = probabilities.rows().into_iter().zip(&dataset.labels);
+        rows.map(|(row, &label)| 1.0 - row[label as usize])
+            .collect()
+    };
+    let before = auroc(&doubt(&dataset), &flipped);
+    for length in [30.0, 1e3, 1e12] {
+        let mut attacked = dataset.clone();
+        let embedding = attacked.embedding.as_mut().unwrap();
+        embedding.row_mut(5).fill(length);
+        let after = auroc(&doubt(&attacked), &flipped);
+        assert!(
+            after > before - 0.01,
+            "AUROC {after} after {before}, length {length}"
+        );
+    }
+}
+
+#[test]
+fn a_class_that_a_fold_lacks_has_no_probability_there() {
+    let mut dataset = clusters(400, 8, 3, 17);
+    let other = |label: u32| if label == 2 { 0 } else { label };
+    dataset.labels = dataset.labels.iter().map(|&label| other(label)).collect();
+    dataset.labels[9] = 2;
+    let (_, _, derived) = dataset.run();
+    let probabilities = derived.probabilities.unwrap();
+    assert!(probabilities[[9, 2]] < f32::MIN_POSITIVE);
+    assert!(probabilities.iter().all(|p| (0.0..=1.0).contains(p)));
+    let seen = probabilities.column(2).iter().filter(|&&p| p > 0.0).count();
+    assert!(seen > 200, "{seen} records");
+}
+
+#[test]
+fn embeddings_without_a_model_are_said() {
+    let mut dataset = clusters(200, 8, 2, 18);
+    dataset.labels.fill(0);
+    dataset.labels[9] = 1;
+    let (_, model, derived) = dataset.run();
+    assert!(derived.probabilities.is_none());
+    let description = model.describe();
+    assert!(
+        description
+            .iter()
+            .any(|line| line.starts_with("probabilities: none, ") && line.contains("two classes")),
+        "{description:?}"
+    );
+}

@@ -3,7 +3,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`discover`] | which files make up the dataset |
+//! | [`mod@discover`] | which files make up the dataset |
 //! | [`dataset`] | opening them, one schema over all, batches by unit |
 //! | `decode` | the format readers behind one trait; the place for process isolation |
 //! | [`roles`] | what each column is for |
@@ -30,6 +30,7 @@ pub mod split;
 
 pub use conservation::{Conservation, check_conservation};
 pub use dataset::{Dataset, OpenFile, OpenOptions, Unit};
+pub use decode::is_decoding;
 pub use discover::{Compression, Discovery, Format, InputFile, discover};
 pub use error::IoError;
 pub use findings::FindingsWriter;

@@ -38,7 +38,8 @@ impl RunFolder {
     pub fn stage(out: &Path) -> Result<Self, IoError> {
         let vacant = match fs::read_dir(out) {
             Ok(mut entries) => entries.next().is_none(),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
+            // Anything but a file in its place is met, and told, when the staging folder is made.
+            Err(_) => !out.exists(),
         };
         if !vacant {
             return Err(IoError::OutExists {

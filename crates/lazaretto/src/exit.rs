@@ -16,6 +16,17 @@ const STORAGE: u8 = 74;
 /// Ended by Ctrl-C, as shells report it.
 const INTERRUPTED: u8 = 130;
 
+/// Hostile files make decoders panic. Those panics are caught and reported as unreadable files;
+/// the default hook would print each of them first.
+pub(crate) fn hide_caught_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !lazaretto_io::is_decoding() {
+            default(panic);
+        }
+    }));
+}
+
 /// Prints `error` with its causes and hints, and gives its exit code.
 pub(crate) fn report(error: &Error) -> ExitCode {
     let engine = error.downcast_ref::<EngineError>();

@@ -51,7 +51,7 @@ fn write(inspection: &Inspection) -> String {
     text.push_str(
         "\n[policy]\n# The gate fails on any of these; see `lazaretto scan --help`.\n\
          # fail_on = [\"high\", \"quarantine>1%\", \"group>20%\"]\n\
-         # Largest corrected p-value of a finding that holds its records back.\n# finding_p = 0.01\n\
+         # Largest corrected p-value of a finding that holds its records back.\n# finding_p = 0.05\n\
          # Whether single records are held back when their fused q-value is within fdr.\n# hold_rows = true\n",
     );
     text.push_str("\n# Detectors that apply to this dataset, with their default parameters.\n");

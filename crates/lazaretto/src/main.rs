@@ -16,6 +16,7 @@ use clap::Parser as _;
 use crate::arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
+    exit::hide_caught_panics();
     let arguments = Arguments::parse();
     let verbosity = arguments.verbosity();
     let result = match arguments.command {

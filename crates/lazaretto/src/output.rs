@@ -9,10 +9,13 @@ pub(crate) fn print(text: &str) {
     let _ = stdout.flush();
 }
 
-/// Writes a line to standard error.
+/// Writes a line, or several, to standard error. Names from data and flags stand in messages, so
+/// control and bidi characters are spelt out here, whoever wrote the message.
 pub(crate) fn error_line(text: &str) {
     let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "{text}");
+    for line in text.lines() {
+        let _ = writeln!(stderr, "{}", lazaretto_report::terminal(line));
+    }
 }
 
 /// Whether standard output takes colours.

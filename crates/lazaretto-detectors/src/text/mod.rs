@@ -5,6 +5,4 @@ pub mod surface;
 pub mod trigger;
 
 #[cfg(test)]
-mod probe;
-#[cfg(test)]
 pub(crate) mod test_support;

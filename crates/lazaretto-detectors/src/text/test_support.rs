@@ -130,9 +130,6 @@ impl Corpus {
         }
     }
 
-    pub(crate) fn batches_for_probe(&self, f: impl FnMut(&Batch<'_>)) {
-        self.batches(0..self.n_rows(), f);
-    }
     fn content_hash(&self, row: usize) -> u128 {
         let mut bytes = Vec::new();
         if let Some(text) = self.texts.get(row) {

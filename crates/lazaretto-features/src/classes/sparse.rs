@@ -88,7 +88,7 @@ impl SparseClasses {
         let keys: Vec<u64> = used.iter().map(|example| example.key).collect();
         let n_features = classes.n_features();
         classes.n_rows = rows.n_rows();
-        classes.models = Arc::new(fit_folds(&keys, plan.folds, |chosen| {
+        classes.models = Arc::new(fit_folds(&keys, plan.folds, plan.folds, |chosen| {
             SparseModel::fit(&rows, &labels, chosen, n_features, plan.n_classes)
         }));
         classes

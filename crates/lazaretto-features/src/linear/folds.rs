@@ -11,19 +11,24 @@ pub(crate) fn fold_of(key: u64, folds: usize) -> usize {
     ((key >> 32) % folds.max(1) as u64) as usize
 }
 
-/// Calls `fit` with the rows outside of each fold, in parallel; the models in fold order.
+/// Calls `fit` with the rows outside of each fold, `at_once` folds in parallel (at least one); the
+/// models in fold order.
 pub(crate) fn fit_folds<M: Send>(
     keys: &[u64],
     folds: usize,
+    at_once: usize,
     fit: impl Fn(&[usize]) -> M + Sync,
 ) -> Vec<M> {
-    (0..folds)
-        .into_par_iter()
-        .map(|fold| {
-            let chosen: Vec<usize> = (0..keys.len())
-                .filter(|&idx| fold_of(keys[idx], folds) != fold)
-                .collect();
-            fit(&chosen)
-        })
-        .collect()
+    let fit_fold = |&fold: &usize| {
+        let chosen: Vec<usize> = (0..keys.len())
+            .filter(|&idx| fold_of(keys[idx], folds) != fold)
+            .collect();
+        fit(&chosen)
+    };
+    let all: Vec<usize> = (0..folds).collect();
+    let mut models = Vec::with_capacity(folds);
+    for some in all.chunks(at_once.max(1)) {
+        models.par_extend(some.par_iter().map(fit_fold));
+    }
+    models
 }

@@ -124,7 +124,7 @@ impl Objective for SparseObjective<'_> {
 
 /// The L2 penalty and its gradient. Biases get a trace of it, so that the bias of a class without
 /// rows has a minimum.
-pub(super) fn penalty(point: &[f32], gradient: &mut [f32], bias_start: usize) -> f64 {
+fn penalty(point: &[f32], gradient: &mut [f32], bias_start: usize) -> f64 {
     const BIAS: f32 = 1e-3;
     let mut value = 0.0;
     for (idx, (g, &w)) in gradient.iter_mut().zip(point).enumerate() {

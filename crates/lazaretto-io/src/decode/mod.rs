@@ -12,6 +12,7 @@ pub(crate) mod records;
 pub(crate) mod text;
 
 use std::any::Any;
+use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -159,11 +160,25 @@ impl Iterator for Guarded {
     }
 }
 
+thread_local! {
+    /// How many guarded decoders run on this thread, one inside the other.
+    static DECODING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether a panic on this thread would be caught and reported as an unreadable file; for panic
+/// hooks, which are called before anything is caught.
+#[must_use]
+pub fn is_decoding() -> bool {
+    DECODING.get() > 0
+}
+
 /// Runs a decoder and turns a panic in it into a reason: hostile files make decoders panic.
 pub(crate) fn guard<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    DECODING.set(DECODING.get() + 1);
     // Unwind safety: after a panic the decoder is dropped and never called again.
-    catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|panic| Err(format!("the decoder panicked ({})", panic_text(&*panic))))
+    let outcome = catch_unwind(AssertUnwindSafe(decode));
+    DECODING.set(DECODING.get() - 1);
+    outcome.unwrap_or_else(|panic| Err(format!("the decoder panicked ({})", panic_text(&*panic))))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

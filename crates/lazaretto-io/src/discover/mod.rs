@@ -5,7 +5,8 @@
 
 mod walk;
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use lazaretto_core::report::SkippedReport;
@@ -196,16 +197,30 @@ impl Candidate {
     }
 }
 
-/// Size and BLAKE3 of a file, memory-mapped and hashed on all threads where it is large.
+/// Bytes that are read and hashed at a time; large enough for all threads to share the work.
+const DIGEST_BYTES: u64 = 4 << 20;
+
+/// Size and BLAKE3 of a file, hashed on all threads where it is large.
+///
+/// Read and not memory-mapped: mapped pages count as memory of the process, up to the size of the
+/// file, and a mapped file that is cut short meanwhile ends the process.
 pub(crate) fn digest_file(path: &Path) -> Result<(u64, [u8; 32]), IoError> {
-    let bytes = fs::metadata(path)
-        .map_err(IoError::storage("read", path))?
-        .len();
+    let mut file = File::open(path).map_err(IoError::storage("read", path))?;
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update_mmap_rayon(path)
-        .map_err(IoError::storage("read", path))?;
-    Ok((bytes, *hasher.finalize().as_bytes()))
+    let mut buffer = Vec::new();
+    let mut bytes = 0;
+    loop {
+        buffer.clear();
+        let read = (&mut file)
+            .take(DIGEST_BYTES)
+            .read_to_end(&mut buffer)
+            .map_err(IoError::storage("read", path))?;
+        if read == 0 {
+            return Ok((bytes, *hasher.finalize().as_bytes()));
+        }
+        hasher.update_rayon(&buffer);
+        bytes += read as u64;
+    }
 }
 
 fn common_root(selections: &[Selection]) -> PathBuf {

@@ -60,7 +60,7 @@ fn buckets(mut keyed: Vec<(u64, u32)>, mut visit: impl FnMut(&[(u64, u32)])) {
 /// are joined when the estimated similarity of their signatures is at least `min_similarity`.
 pub(super) fn texts(signatures: &[u16], min_similarity: f64) -> Vec<Vec<u32>> {
     let signature = |idx: u32| &signatures[idx as usize * HASHES..][..HASHES];
-    let needed = (min_similarity * HASHES as f64).ceil() as u32;
+    let reaches = |equal: u32| f64::from(equal) >= min_similarity * HASHES as f64;
     let n = signatures.len() / HASHES;
     let mut forest = Forest::new(n);
     for band in 0..HASHES / BAND {
@@ -77,7 +77,7 @@ pub(super) fn texts(signatures: &[u16], min_similarity: f64) -> Vec<Vec<u32>> {
             for (place, &(_, idx)) in bucket.iter().enumerate().skip(1) {
                 for &(_, other) in &bucket[..place.min(COMPARED)] {
                     if forest.root(idx) != forest.root(other)
-                        && equal_entries(signature(idx), signature(other)) >= needed
+                        && reaches(equal_entries(signature(idx), signature(other)))
                     {
                         forest.join(idx, other);
                     }

@@ -24,9 +24,14 @@ const TABLE_HABIT_SHARE: f64 = 0.2;
 const TAKES_SIDES: f64 = 0.5;
 /// Combined rank up to which the content can tell one cluster from another.
 const DISCRIMINATES: f64 = 1e-3;
-/// Rank above which the content of one cluster sides with its label, and the same where content
-/// says little.
-const AGREES: [f64; 2] = [0.75, 0.9];
+/// Rank above which the content of one cluster sides with its label: where content can tell, where
+/// it says little, and where floods of such sizes cannot be an accident.
+const AGREES: [f64; 3] = [0.75, 0.9, 0.95];
+/// Chance of the sizes up to which they cannot be an accident.
+const NO_ACCIDENT: f64 = 1e-6;
+/// Rank up to which, and ratios of sizes within which, a contradicted cluster belongs to proven
+/// floods with the same label.
+const ACCOMPLICE: (f64, std::ops::RangeInclusive<f64>) = (0.25, 0.75..=1.33);
 /// Corrected rank up to which content contradicts a label that no other copy contradicts.
 const CONTRADICTS_ALONE: f64 = 0.01;
 /// Chance under the dataset's habit up to which copies are a flood.
@@ -45,7 +50,7 @@ struct Cluster {
 #[derive(Clone, Debug)]
 pub struct Clusters {
     /// By first record.
-    clusters: Vec<Cluster>,
+    all: Vec<Cluster>,
     /// Clusters with enough records of one label.
     judged: Vec<u32>,
     /// Ordinal and cluster of the members of judged clusters, ascending.
@@ -103,7 +108,7 @@ impl Clusters {
             ordinary_below,
         );
         Self {
-            clusters,
+            all: clusters,
             judged,
             members,
             habit,
@@ -194,7 +199,7 @@ impl<'a> Side<'a> {
         min_copies: usize,
         evidence: &NearEvidence,
     ) -> Option<Self> {
-        let cluster = &model.clusters[idx as usize];
+        let cluster = &model.all[idx as usize];
         let (class, copies, rank) = cluster
             .classes
             .iter()
@@ -243,7 +248,7 @@ fn proofs(model: &Clusters, alpha: f64, sides: &[Side<'_>]) -> Vec<Option<Proof>
             } else {
                 rank <= CONTRADICTS_ALONE && size_p_value <= FLOODS
             };
-            proven.then(|| Proof {
+            proven.then_some(Proof {
                 p_value: rank,
                 size_p_value,
                 contradiction_p_value: rank,
@@ -258,16 +263,39 @@ fn proofs(model: &Clusters, alpha: f64, sides: &[Side<'_>]) -> Vec<Option<Proof>
     let n_campaigns = campaigns.len();
     for places in campaigns.into_values() {
         let campaign: Vec<&Side<'_>> = places.iter().map(|&place| &sides[place]).collect();
-        let Some((proof, most)) = campaign_proof(model, alpha, &campaign, n_campaigns) else {
-            continue;
-        };
-        for place in places {
-            if sides[place].rank.is_none_or(|rank| rank <= most) {
-                proofs[place] = Some(proof);
+        if let Some((proof, most)) = campaign_proof(model, alpha, &campaign, n_campaigns) {
+            for &place in &places {
+                if sides[place].rank.is_none_or(|rank| rank <= most) {
+                    proofs[place] = Some(proof);
+                }
             }
         }
+        add_accomplices(sides, &places, &mut proofs);
     }
     proofs
+}
+
+/// Extends the proof of at least two floods to clusters of about their size with the same label,
+/// which other copies contradict and the content does not support.
+fn add_accomplices(sides: &[Side<'_>], places: &[usize], proofs: &mut [Option<Proof>]) {
+    let mut proven: Vec<(usize, Proof)> = places
+        .iter()
+        .filter_map(|&place| Some((sides[place].copies, proofs[place]?)))
+        .collect();
+    proven.sort_by_key(|&(copies, _)| copies);
+    let weakest = proven.iter().map(|(_, proof)| *proof);
+    let weakest = weakest.max_by(|a, b| a.p_value.total_cmp(&b.p_value));
+    let (2.., Some(proof)) = (proven.len(), weakest) else {
+        return;
+    };
+    let typical = proven[proven.len() / 2].0 as f64;
+    for &place in places {
+        let side = &sides[place];
+        let alike = ACCOMPLICE.1.contains(&(side.copies as f64 / typical));
+        if proofs[place].is_none() && alike && side.rank.is_some_and(|rank| rank <= ACCOMPLICE.0) {
+            proofs[place] = Some(proof);
+        }
+    }
 }
 
 /// The proof against all floods towards one label that other copies contradict, and the rank of its
@@ -299,7 +327,11 @@ fn campaign_proof(
             if content > TAKES_SIDES {
                 return None;
             }
-            let most = AGREES[usize::from(content > DISCRIMINATES)];
+            let most = if size_p_value <= NO_ACCIDENT {
+                AGREES[2]
+            } else {
+                AGREES[usize::from(content > DISCRIMINATES)]
+            };
             ((2.0 * content.min(dissent)).min(1.0), most)
         }
         // Without a word from the content the many are judged by the few.
@@ -320,7 +352,7 @@ fn campaign_proof(
 /// with the whole cluster left out of the counts.
 fn content_rank(model: &Clusters, idx: u32, class: u32, evidence: &NearEvidence) -> Option<f64> {
     let members = evidence.members.get(&idx)?;
-    let labelled: usize = model.clusters[idx as usize]
+    let labelled: usize = model.all[idx as usize]
         .classes
         .iter()
         .map(|&(_, n)| n)
@@ -336,7 +368,7 @@ fn content_rank(model: &Clusters, idx: u32, class: u32, evidence: &NearEvidence)
         .collect();
     let without = |class: u32, bucket: u16| members.get(&(class, bucket)).copied().unwrap_or(0);
     let records_without = |class: u32| {
-        let classes = &model.clusters[idx as usize].classes;
+        let classes = &model.all[idx as usize].classes;
         let own = classes.iter().find(|&&(known, _)| known == class);
         own.map_or(0, |&(_, count)| count as u32)
     };
@@ -386,7 +418,7 @@ pub(super) fn findings(
     reviewed.sort_by_key(|side| (std::cmp::Reverse(side.copies), side.cluster.records[0].0));
     let reviewed = reviewed.into_iter().take(MAX_REVIEWED);
     floods.extend(reviewed.map(|side| contradiction(side, facts)));
-    if !model.clusters.is_empty() {
+    if !model.all.is_empty() {
         floods.push(summary(model));
     }
     floods
@@ -471,14 +503,14 @@ fn contradiction(side: &Side<'_>, facts: &DataFacts) -> Finding {
 }
 
 fn summary(model: &Clusters) -> Finding {
-    let sizes = || model.clusters.iter().map(|cluster| cluster.records.len());
+    let sizes = || model.all.iter().map(|cluster| cluster.records.len());
     let n_records: usize = sizes().sum();
     let title = format!(
         "{n_records} records form {} groups of near-duplicates, the largest of {}",
-        model.clusters.len(),
+        model.all.len(),
         sizes().max().unwrap_or(0)
     );
-    let records = model.clusters.iter().flat_map(|cluster| &cluster.records);
+    let records = model.all.iter().flat_map(|cluster| &cluster.records);
     let records = records
         .map(|&(ordinal, _)| ordinal)
         .take(MAX_LISTED)
@@ -492,6 +524,6 @@ fn summary(model: &Clusters) -> Finding {
         1.0,
     )
     .with_records(records)
-    .with_evidence("groups", model.clusters.len())
+    .with_evidence("groups", model.all.len())
     .with_evidence("records", n_records)
 }

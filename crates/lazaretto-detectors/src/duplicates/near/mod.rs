@@ -53,7 +53,8 @@ const MIN_COLUMNS: usize = 4;
 ///   a corrected p-value of at most `alpha` when the content is on the side of the contradiction.
 /// - By its content alone a cluster is held back when the rank, corrected over all clusters
 ///   (Benjamini–Hochberg), is at most `alpha` and another copy agrees with the content, or at most
-///   1 % and the size is improbable.
+///   1 % and the size is improbable. Two proven floods also convict a contradicted cluster of
+///   about their size with the same label when its content ranks in the lowest quarter.
 ///
 /// Only the records with the flooding label are held back. Cluster sizes that a tenth of the
 /// dataset's records reach are its habit, and so is a table where a fifth of the rows have
@@ -172,6 +173,7 @@ fn values(batch: &Batch<'_>, row_idx: usize) -> Vec<u64> {
     let words = batch.categorical.iter().map(|column| column[row_idx]);
     let sizes = numbers(batch, row_idx).into_iter().map(|number| {
         // Steps of a factor of about 1.2 away from zero, narrower around it.
+        #[expect(clippy::cast_sign_loss, reason = "the logarithm of 1 or more")]
         let step = (number.abs().ln_1p() * 4.0).min(1e6) as u64;
         2 * step + u64::from(number < 0.0)
     });

@@ -84,7 +84,8 @@ fn table(seed: u64, n_rows: usize) -> Corpus {
         corpus.numeric[1].push((skill * 40.0 + rng.r#gen::<f64>() * 20.0).round());
         corpus.numeric[2].push(f64::from(rng.gen_range(20_000..400_000_u32)));
         for column in &mut corpus.categorical {
-            column.push((skill * 4.0 + rng.r#gen::<f64>() * 3.0) as u64 + 1);
+            let level = (skill * 4.0 + rng.r#gen::<f64>() * 3.0).floor();
+            column.push(level.to_bits() | 1);
         }
         corpus.labels.push(u32::from(rng.gen_bool(skill.powi(2))));
     }

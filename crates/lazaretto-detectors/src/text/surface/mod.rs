@@ -243,10 +243,12 @@ impl Detector for TextSurface {
         _state: Self::State,
         _shared: &Shared,
     ) -> Result<Self::Model, NotApplicable> {
-        // In a handful of records nothing is a habit: a share of them is less than one record.
         let share = self.params.habit_fraction * context.facts.n_rows as f64;
+        #[expect(clippy::cast_sign_loss, reason = "both factors are positive")]
+        let share = share as u64;
+        // In a handful of records nothing is a habit.
         Ok(SurfaceModel {
-            habit: share.max(10.0) as u64,
+            habit: share.max(10),
         })
     }
 
@@ -440,8 +442,3 @@ fn finding(sign: Sign, kind: KindEvidence, habit: u64, n_rows: u64) -> Finding {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-pub(crate) fn probe_scan(t: &str) -> usize {
-    scan(t).found.len()
-}

@@ -240,7 +240,7 @@ mod tests {
         let phrase = [1, 2, 3];
         let pairs = [ngram_hash(&[1, 2], 0), ngram_hash(&[2, 3], 0)];
         let ngrams = [1, 2, 3, pairs[0], pairs[1]];
-        let candidates = picked(&vec![(1, &ngrams as &[u64]); 8]);
+        let candidates = picked(&[(1, &ngrams as &[u64]); 8]);
         let mut words = vec![90, 91];
         words.extend(phrase);
         words.push(92);

@@ -135,19 +135,16 @@ fn merged(left: &[Entry], right: &[Entry]) -> Vec<Entry> {
 
 /// The hash of the n-gram `words`, keyed so that collisions cannot be prepared.
 pub(super) fn ngram_hash(words: &[u64], seed: u64) -> u64 {
-    match words {
-        [word] => word ^ seed,
-        _ => {
-            let mut bytes = [0; 8 * super::MAX_WORDS as usize];
-            for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
-                slot.copy_from_slice(&word.to_le_bytes());
-            }
-            xxh3_64_with_seed(
-                &bytes[..8 * words.len().min(super::MAX_WORDS as usize)],
-                seed,
-            )
-        }
+    if let [word] = words {
+        return word ^ seed;
     }
+    let mut bytes = [0; 8 * super::MAX_WORDS as usize];
+    let mut length = 0;
+    for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
+        slot.copy_from_slice(&word.to_le_bytes());
+        length += 8;
+    }
+    xxh3_64_with_seed(&bytes[..length], seed)
 }
 
 #[cfg(test)]

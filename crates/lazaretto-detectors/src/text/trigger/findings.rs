@@ -11,6 +11,10 @@ use super::candidates::{Candidate, Candidates, purity_p_value};
 use super::contexts::{COMPARED, Context, independent_share};
 use crate::text::margins::{ClassMargins, Contradiction, Margins};
 
+/// False-discovery rate among the accomplices of certain triggers.
+const ACCOMPLICE_RATE: f64 = 0.05;
+/// No number of certain triggers makes a weaker candidate than this an accomplice.
+const ACCOMPLICE_REACH: f64 = 0.5;
 /// Other n-grams of a trigger that the evidence names.
 const MAX_RELATED: usize = 8;
 
@@ -20,7 +24,7 @@ pub(super) struct Occurrence {
     pub candidate: u32,
     /// Margin of the label once the candidate is taken out.
     pub margin: f32,
-    /// The strongest other class then.
+    /// The class that the text argues for then: the label, or a stronger one.
     pub rival: u32,
     pub ordinal: u64,
 }
@@ -73,7 +77,10 @@ struct Trigger<'a> {
     test: Contradiction,
     /// Share of the records that count as independent.
     independent: f64,
+    /// Corrected for all candidates: Bonferroni, or the step of Benjamini–Hochberg.
     p_value: f64,
+    /// Found because of other triggers for the same class.
+    accomplice: bool,
 }
 
 /// Findings of all triggers, the most certain first.
@@ -114,7 +121,7 @@ pub(super) fn findings(
         // relabelled by more than the best of so many natural n-grams does by chance.
         let pure = candidate.records == candidate.with_class;
         let needed = if pure { 0.0 } else { (model.tried as f64).ln() };
-        if p_value <= params.alpha && test.log_likelihood_ratio > needed {
+        if p_value <= ACCOMPLICE_REACH && test.log_likelihood_ratio > needed {
             let natural_from = without.natural_from(&margins);
             let planted = |o: &&Occurrence| o.margin.is_nan() || o.margin < natural_from;
             triggers.push(Trigger {
@@ -129,32 +136,66 @@ pub(super) fn findings(
                 test,
                 independent,
                 p_value,
+                accomplice: false,
             });
         }
     }
     triggers.sort_by(|a, b| b.test.z.total_cmp(&a.test.z).then(a.index.cmp(&b.index)));
-    grouped(triggers)
+    grouped(with_accomplices(triggers, params.alpha))
         .iter()
         .map(|group| finding(group, model, facts, &evidence.surfaces))
         .collect()
+}
+
+/// Keeps the triggers with a corrected p-value of at most `alpha`, and their accomplices.
+///
+/// Attacks use several triggers for one class. Where at least two separate ones are beyond doubt,
+/// a further candidate for the same class is judged at a false-discovery rate instead of as if it
+/// stood alone: the step of Benjamini & Hochberg, with separate triggers counted, not their
+/// overlapping n-grams. A dataset without two certain triggers for a class is not touched by it.
+fn with_accomplices(mut triggers: Vec<Trigger<'_>>, alpha: f64) -> Vec<Trigger<'_>> {
+    let mut certain: BTreeMap<u32, Vec<&BTreeSet<u64>>> = BTreeMap::new();
+    for trigger in triggers.iter().filter(|trigger| trigger.p_value <= alpha) {
+        let separate = certain.entry(trigger.candidate.class).or_default();
+        if separate
+            .iter()
+            .all(|known| known.is_disjoint(&trigger.records))
+        {
+            separate.push(&trigger.records);
+        }
+    }
+    let certain: BTreeMap<u32, usize> = certain
+        .into_iter()
+        .map(|(class, separate)| (class, separate.len()))
+        .filter(|&(_, separate)| separate >= 2)
+        .collect();
+    for trigger in &mut triggers {
+        if let Some(&separate) = certain.get(&trigger.candidate.class)
+            && trigger.p_value > alpha
+        {
+            trigger.p_value /= (separate + 1) as f64;
+            trigger.accomplice = trigger.p_value <= ACCOMPLICE_RATE;
+        }
+    }
+    triggers.retain(|trigger| trigger.p_value <= alpha || trigger.accomplice);
+    triggers
 }
 
 /// Joins triggers that stand in mostly the same records; the most certain one leads its group.
 fn grouped(triggers: Vec<Trigger<'_>>) -> Vec<Vec<Trigger<'_>>> {
     let mut groups: Vec<(BTreeSet<u64>, Vec<Trigger<'_>>)> = Vec::new();
     for trigger in triggers {
-        let records = trigger.records.clone();
         let home = groups.iter_mut().find(|(known, members)| {
-            let common = known.intersection(&records).count();
+            let common = known.intersection(&trigger.records).count();
             members[0].candidate.class == trigger.candidate.class
-                && 2 * common >= records.len().min(known.len())
+                && 2 * common >= trigger.records.len().min(known.len())
         });
         match home {
             Some((known, members)) => {
-                known.extend(records);
+                known.extend(&trigger.records);
                 members.push(trigger);
             }
-            None => groups.push((records, vec![trigger])),
+            None => groups.push((trigger.records.clone(), vec![trigger])),
         }
     }
     groups.into_iter().map(|(_, members)| members).collect()

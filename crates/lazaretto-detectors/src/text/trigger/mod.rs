@@ -6,7 +6,9 @@ mod counts;
 mod findings;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use lazaretto_core::shared::TextClassifier;
 use lazaretto_core::{
     Batch, DataFacts, Detector, DetectorSpec, Family, Finding, FitContext, Intermediate,
     NotApplicable, ParamProblem, Params, Role, ScoreKind, Shared, params::Checks,
@@ -69,7 +71,9 @@ const MIN_WORDS_AROUND: usize = 3;
 /// - `min_records` (5): fewest records with the label.
 /// - `min_purity` (0.8): least share of a candidate's records with one label.
 /// - `max_fraction` (0.1): candidates in more than this share of the labelled records are left out.
-/// - `alpha` (0.05): chance of any finding at all in a dataset without triggers.
+/// - `alpha` (0.01): chance of any finding at all in a dataset without triggers. Where two separate
+///   triggers for one class are found, further ones for it are judged at a false-discovery rate of
+///   5 % (Benjamini–Hochberg) instead of as if they stood alone.
 ///
 /// # False positives
 /// A phrase that annotators treated as decisive whatever else a text says (a rule in their
@@ -78,9 +82,10 @@ const MIN_WORDS_AROUND: usize = 3;
 ///
 /// # Limits
 /// Needs labels and texts. Clean-label triggers, whose texts agree with their label, triggers in
-/// fewer than `min_records` records and triggers without words (style, syntax, punctuation alone)
-/// are not seen. Where the classifier cannot tell the classes apart, nothing can be contradicted.
-/// When counts outgrow the memory the rarest n-grams are dropped first.
+/// fewer than `min_records` records, words that are also common in natural use, and triggers
+/// without words (style, syntax, punctuation alone) are not seen. Where the classifier cannot tell
+/// the classes apart, nothing can be contradicted. When counts outgrow the memory the rarest
+/// n-grams are dropped first.
 ///
 /// # Example
 /// "`cf` in 12 records, all labelled `1`, which the rest of each text contradicts (without it the
@@ -120,7 +125,7 @@ impl Default for TextTriggerParams {
             min_records: 5,
             min_purity: 0.8,
             max_fraction: 0.1,
-            alpha: 0.05,
+            alpha: 0.01,
         }
     }
 }
@@ -169,7 +174,7 @@ impl Words {
         &self,
         batch: &Batch<'a>,
         row_idx: usize,
-        span: &std::ops::Range<usize>,
+        span: &Range<usize>,
     ) -> Option<&'a str> {
         let &(field, start, _) = self.spans.get(span.start)?;
         let &(last_field, _, end) = self.spans.get(span.end.checked_sub(1)?)?;
@@ -188,20 +193,112 @@ impl TextTrigger {
         ngrams.sort_unstable();
         ngrams.dedup();
     }
+
+    /// Gathers what `record` says without each of the candidates for its label that it carries.
+    fn follow(
+        &self,
+        model: &Candidates,
+        batch: &Batch<'_>,
+        record: &Record<'_>,
+        evidence: &mut TriggerEvidence,
+    ) {
+        let (words, row_idx) = (record.words, record.row_idx);
+        let max_words = self.params.max_words as usize;
+        let places = model.places(&words.hashes, max_words, record.label);
+        let mut candidates: Vec<u32> = places.iter().map(|place| place.candidate).collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        for candidate in candidates {
+            let regions = model.removal(candidate, &places);
+            let outside = |at: &usize| !regions.iter().any(|region| region.contains(at));
+            let around: Vec<u64> = (0..words.hashes.len())
+                .filter(outside)
+                .map(|at| words.hashes[at])
+                .collect();
+            let (margin, rival) = record.without(&regions, around.len());
+            evidence.occurrences.push(Occurrence {
+                candidate,
+                margin,
+                rival,
+                ordinal: batch.ordinal(row_idx),
+            });
+            if !margin.is_nan() {
+                evidence.without.add(record.label, margin, rival);
+            }
+            if margin < 0.0 {
+                let context = Context::of(&around, |word| model.is_common(word));
+                evidence.add_context(candidate, context);
+            }
+            evidence.surfaces.entry(candidate).or_insert_with(|| {
+                let surface = |span| {
+                    let written = words.surface(batch, row_idx, span);
+                    written.unwrap_or_default().to_owned()
+                };
+                let own = places.iter().find(|place| place.candidate == candidate);
+                let ngram = own.map_or_else(String::new, |place: &Place| surface(&place.span));
+                (ngram, regions.first().map_or_else(String::new, surface))
+            });
+        }
+    }
 }
 
-/// Index of the largest value but `except`; 0 where there is none.
-fn largest_but(values: &[f32], except: usize) -> usize {
-    let others = (0..values.len()).filter(|&class| class != except);
-    others
+/// A labelled record and what the classifier says about it.
+struct Record<'a> {
+    classifier: &'a dyn TextClassifier,
+    fold: usize,
+    label: u32,
+    row_idx: usize,
+    words: &'a Words,
+    /// Logits without the frequency of the classes.
+    logits: &'a [f32],
+}
+
+impl Record<'_> {
+    /// What the record says without the words of `regions`: the margin of its label and the class
+    /// that is preferred. NaN when hardly any words are left.
+    fn without(&self, regions: &[Range<usize>], n_left: usize) -> (f32, u32) {
+        if n_left < MIN_WORDS_AROUND {
+            return (f32::NAN, self.label);
+        }
+        let mut taken = vec![0.0; self.logits.len()];
+        for region in regions {
+            let words = &self.words.hashes;
+            self.classifier
+                .contribution(self.fold, words, region.clone(), &mut taken);
+        }
+        let rest: Vec<f32> = self
+            .logits
+            .iter()
+            .zip(&taken)
+            .map(|(all, out)| all - out)
+            .collect();
+        margin(&rest, self.label)
+    }
+}
+
+/// The logits of a text with `words`.
+fn logits_of(classifier: &dyn TextClassifier, fold: usize, words: &[u64]) -> Vec<f32> {
+    let mut logits = vec![0.0; classifier.n_classes()];
+    classifier.logits(fold, words, &mut logits);
+    logits
+}
+
+/// The margin of `label`, and the class that is preferred: `label` itself unless the margin is
+/// negative.
+fn margin(logits: &[f32], label: u32) -> (f32, u32) {
+    let own = label as usize;
+    let rival = (0..logits.len())
+        .filter(|&class| class != own)
         .reduce(|best, class| {
-            if values[class] > values[best] {
+            if logits[class] > logits[best] {
                 class
             } else {
                 best
             }
         })
-        .unwrap_or(0)
+        .unwrap_or(own);
+    let margin = logits[own] - logits[rival];
+    (margin, if margin < 0.0 { rival as u32 } else { label })
 }
 
 impl Detector for TextTrigger {
@@ -312,11 +409,12 @@ impl Detector for TextTrigger {
         };
         let n_classes = classifier.n_classes();
         let mut words = Words::default();
-        let mut logits = vec![0.0; n_classes];
-        let mut taken = vec![0.0; n_classes];
         let mut silence: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         for row_idx in 0..batch.n_rows() {
-            let Some(label) = batch.label(row_idx).filter(|&l| (l as usize) < n_classes) else {
+            let Some(label) = batch
+                .label(row_idx)
+                .filter(|&label| (label as usize) < n_classes)
+            else {
                 continue;
             };
             words.read(batch, row_idx);
@@ -324,76 +422,27 @@ impl Detector for TextTrigger {
                 continue;
             }
             let fold = classifier.fold_of(batch.keys[row_idx]);
-            logits.fill(0.0);
-            classifier.logits(fold, &words.hashes, &mut logits);
             // What the classifier says to no text at all is the frequency of the classes; only
             // what the words say can contradict a label.
-            let prior = silence.entry(fold).or_insert_with(|| {
-                let mut prior = vec![0.0; n_classes];
-                classifier.logits(fold, &[], &mut prior);
-                prior
-            });
-            for (logit, prior) in logits.iter_mut().zip(prior) {
-                *logit -= *prior;
-            }
-            let own = label as usize;
-            let rival = largest_but(&logits, own);
-            let margin = logits[own] - logits[rival];
-            let preferred = if margin < 0.0 { rival } else { own };
-            evidence.margins.add(label, margin, preferred as u32);
-            let places = model.places(&words.hashes, self.params.max_words as usize, label);
-            let mut candidates: Vec<u32> = places.iter().map(|place| place.candidate).collect();
-            candidates.sort_unstable();
-            candidates.dedup();
-            for candidate in candidates {
-                let regions = model.removal(candidate, &places);
-                taken.fill(0.0);
-                for region in &regions {
-                    classifier.contribution(fold, &words.hashes, region.clone(), &mut taken);
-                }
-                let rest: Vec<f32> = logits
-                    .iter()
-                    .zip(&taken)
-                    .map(|(all, out)| all - out)
-                    .collect();
-                let rival = largest_but(&rest, own);
-                let outside = |at: &usize| !regions.iter().any(|region| region.contains(at));
-                let around: Vec<u64> = (0..words.hashes.len())
-                    .filter(outside)
-                    .map(|at| words.hashes[at])
-                    .collect();
-                // A text that is hardly more than the candidate says nothing against it.
-                let margin = if around.len() < MIN_WORDS_AROUND {
-                    f32::NAN
-                } else {
-                    rest[own] - rest[rival]
-                };
-                evidence.occurrences.push(Occurrence {
-                    candidate,
-                    margin,
-                    rival: rival as u32,
-                    ordinal: batch.ordinal(row_idx),
-                });
-                if !margin.is_nan() {
-                    let preferred = if margin < 0.0 { rival } else { own };
-                    evidence.without.add(label, margin, preferred as u32);
-                }
-                if margin < 0.0 {
-                    let context = Context::of(&around, |word| model.is_common(word));
-                    evidence.add_context(candidate, context);
-                }
-                if !evidence.surfaces.contains_key(&candidate) {
-                    let own = places
-                        .iter()
-                        .find(|place: &&Place| place.candidate == candidate);
-                    let surface = |span| words.surface(batch, row_idx, span).unwrap_or_default();
-                    let trigger = own.map_or("", |place| surface(&place.span));
-                    let phrase = regions.first().map_or("", surface);
-                    evidence
-                        .surfaces
-                        .insert(candidate, (trigger.to_owned(), phrase.to_owned()));
-                }
-            }
+            let prior = silence
+                .entry(fold)
+                .or_insert_with(|| logits_of(classifier, fold, &[]));
+            let logits: Vec<f32> = logits_of(classifier, fold, &words.hashes)
+                .iter()
+                .zip(prior)
+                .map(|(logit, prior)| logit - *prior)
+                .collect();
+            let (margin, preferred) = margin(&logits, label);
+            evidence.margins.add(label, margin, preferred);
+            let record = Record {
+                classifier,
+                fold,
+                label,
+                row_idx,
+                words: &words,
+                logits: &logits,
+            };
+            self.follow(model, batch, &record, evidence);
         }
         scores
     }
