@@ -1,5 +1,4 @@
 //! The kernels that a scan spends its time in, each on data of the size of a batch.
-#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
 
 use std::collections::BTreeSet;
 use std::hint::black_box;

@@ -79,6 +79,10 @@ impl Layout {
 }
 
 /// What a pass needs of each batch.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a set of independent parts, not a state machine"
+)]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) label: bool,
@@ -576,7 +580,7 @@ mod tests {
         assert_eq!(matrix.dim(), (2, 4));
         assert_eq!(matrix.row(0).to_vec(), [1.0, 1.0, 10.0, 0.5]);
         assert!(matrix[[1, 0]].is_nan() && matrix[[1, 3]].is_nan());
-        assert_eq!(matrix[[1, 2]], 20.0);
+        assert!((matrix[[1, 2]] - 20.0).abs() < f64::EPSILON);
     }
 
     #[test]

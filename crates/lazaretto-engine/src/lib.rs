@@ -33,5 +33,5 @@ pub use error::EngineError;
 pub use pipeline::PipelineFile;
 pub use plan::{Plan, Planned};
 pub use progress::{Progress, Silent};
-pub use scan::{Inspection, Outcome, ScanRequest, inspect, scan};
+pub use scan::{Inspection, Outcome, ReportFile, ScanRequest, inspect, scan};
 pub use settings::Settings;

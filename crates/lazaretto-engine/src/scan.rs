@@ -50,6 +50,9 @@ pub struct ScanRequest {
     pub cancel: Arc<AtomicBool>,
 }
 
+/// Name and bytes of a report file.
+pub type ReportFile = (String, Vec<u8>);
+
 /// What a finished scan left behind.
 #[derive(Debug)]
 pub struct Outcome {
@@ -100,7 +103,7 @@ pub fn inspect(
         let roles = assign_roles(&dataset, &settings.roles).map_err(EngineError::Roles)?;
         let assembler = survey(&dataset, roles, settings.roles.label.is_some())?;
         let plan = Plan::new(&assembler.facts, settings)?;
-        let sample = sample(&dataset, sample_rows)?;
+        let sample = sample(&dataset, sample_rows);
         Ok(Inspection {
             skipped,
             facts: assembler.facts,
@@ -113,7 +116,7 @@ pub fn inspect(
 }
 
 /// Records from units spread over the dataset.
-fn sample(dataset: &Dataset, n_rows: usize) -> Result<Vec<RecordBatch>, EngineError> {
+fn sample(dataset: &Dataset, n_rows: usize) -> Vec<RecordBatch> {
     let n_units = dataset.units().len();
     let chosen = n_units.min(16);
     let mut batches = Vec::new();
@@ -132,7 +135,7 @@ fn sample(dataset: &Dataset, n_rows: usize) -> Result<Vec<RecordBatch>, EngineEr
             }
         }
     }
-    Ok(batches)
+    batches
 }
 
 fn pool(settings: &Settings) -> Result<rayon::ThreadPool, EngineError> {
@@ -165,7 +168,7 @@ fn open_options(settings: &Settings, scratch: PathBuf, cancel: &Arc<AtomicBool>)
 pub fn scan(
     request: &ScanRequest,
     progress: &dyn Progress,
-    render: &(dyn Fn(&Report) -> Vec<(String, Vec<u8>)> + Sync),
+    render: &(dyn Fn(&Report) -> Vec<ReportFile> + Sync),
 ) -> Result<Outcome, EngineError> {
     pool(&request.settings)?.install(|| {
         let run = RunFolder::stage(&request.out)?;
@@ -297,7 +300,7 @@ impl<'a> Scan<'a> {
     fn run(
         request: &'a ScanRequest,
         progress: &'a dyn Progress,
-        render: &dyn Fn(&Report) -> Vec<(String, Vec<u8>)>,
+        render: &dyn Fn(&Report) -> Vec<ReportFile>,
         run: &RunFolder,
     ) -> Result<(Outcome, Manifest), EngineError> {
         let settings = &request.settings;
@@ -656,20 +659,17 @@ impl<'a> Scan<'a> {
         let dataset = self.dataset;
         let unread = Row::unread(models.len());
         self.each_unit(score_unit, |unit, scored| {
-            match scored {
-                Some(later) => {
-                    for ((model, evidence), later) in models.iter().zip(&mut evidence).zip(later) {
-                        model.planned.detector.merge_evidence(evidence, later);
-                    }
+            if let Some(later) = scored {
+                for ((model, evidence), later) in models.iter().zip(&mut evidence).zip(later) {
+                    model.planned.detector.merge_evidence(evidence, later);
                 }
+            } else {
                 // What was written before the unit failed is written over.
-                None => {
-                    let place = dataset.units()[unit];
-                    let mut bytes = Vec::new();
-                    unread.encode(&mut bytes);
-                    for ordinal in place.first_row..place.first_row + place.rows {
-                        writer.write(ordinal, &bytes).map_err(failed)?;
-                    }
+                let place = dataset.units()[unit];
+                let mut bytes = Vec::new();
+                unread.encode(&mut bytes);
+                for ordinal in place.first_row..place.first_row + place.rows {
+                    writer.write(ordinal, &bytes).map_err(failed)?;
                 }
             }
             Ok(())

@@ -487,7 +487,7 @@ fn grouped(counts: &BTreeMap<u32, u64>, names: &[String]) -> Vec<GroupCount> {
             Some(GroupCount { name, records })
         })
         .collect();
-    groups.sort_by(|left, right| right.records.cmp(&left.records));
+    groups.sort_by_key(|group| std::cmp::Reverse(group.records));
     groups.truncate(MAX_GROUPS);
     groups
 }

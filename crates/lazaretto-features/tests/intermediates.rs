@@ -189,7 +189,7 @@ fn a_contribution_is_what_its_removal_changes() {
     // The word of a subject speaks for it.
     let spoken = contribution(1..2);
     assert!(spoken[0] > spoken[1] && spoken[0] > spoken[2]);
-    assert!((0..50).all(|key| classifier.fold_of(key << 32) < 5));
+    assert!((0..50).all(|key| classifier.fold_of(key << 32) < FeatureSettings::default().folds));
     assert_eq!(classifier.n_classes(), 3);
 }
 

@@ -311,7 +311,7 @@ fn load(name: &str) -> Result<PipelineFile> {
             let problem = Problem::new(
                 "--pipeline",
                 format!(
-                    "no built-in pipeline `{name}`{}; a file is given with its `.toml`",
+                    "no built-in pipeline `{name}` (a file is given with its `.toml`){}",
                     suggestion(name, known)
                 ),
             );

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Command::Inspect(options) => inspect::run(&options, verbosity),
         Command::Detectors(options) => catalogue::run(&options),
         Command::Init(options) => init::run(&options, verbosity),
-        Command::Schema(options) => catalogue::schema(&options),
+        Command::Schema(options) => Ok(catalogue::schema(&options)),
     };
     result.unwrap_or_else(|error| exit::report(&error))
 }
