@@ -217,7 +217,7 @@ fn golden_section(mut low: f64, mut high: f64, value: impl Fn(f64) -> f64) -> f6
 ///
 /// Real data has heavier tails than its bulk lets expect: natural outliers. The strength
 /// `−log10 p` of the fused p-values is therefore compared with a second tail, fitted without
-/// censoring to its upper [`DECISION_TAIL`]; the larger of the two p-values decides. The map is
+/// censoring to its upper 2 %; the larger of the two p-values decides. The map is
 /// monotone, so no ranking changes. The price is power: row-level decisions need records that
 /// stand out even among the dataset's most unusual ones.
 #[derive(Clone, Debug)]

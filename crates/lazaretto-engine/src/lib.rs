@@ -7,7 +7,7 @@
 //! | [`survey`] | facts about the dataset: classes, sources, dimensions |
 //! | [`plan`] | which detectors run, which columns are read |
 //! | `assemble` | Arrow batches as detectors see them |
-//! | [`scan`] | the two passes and everything after them, in order |
+//! | [`mod@scan`] | the two passes and everything after them, in order |
 //! | `spill` | per-record scores on disk between the passes |
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
 //! | [`policy`] | verdicts and the gate |
