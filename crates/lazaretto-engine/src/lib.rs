@@ -8,17 +8,21 @@
 //! | [`plan`] | which detectors run, which columns are read |
 //! | `assemble` | Arrow batches as detectors see them |
 //! | [`mod@scan`] | the two passes and everything after them, in order |
+//! | `judge` | verdicts, and `scores/` |
 //! | `spill` | per-record scores on disk between the passes |
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
 //! | [`policy`] | verdicts and the gate |
-//! | `summary` | the report's content |
+//! | `summary`, `examples` | the report's content |
 //!
 //! What is absent on purpose: no printing, no argument parsing, no file formats.
 
 mod assemble;
 pub mod calibrate;
 pub mod error;
+mod examples;
 pub mod fuse;
+mod inspect;
+mod judge;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;
@@ -30,8 +34,9 @@ mod summary;
 pub mod survey;
 
 pub use error::EngineError;
+pub use inspect::{Inspection, inspect};
 pub use pipeline::PipelineFile;
 pub use plan::{Plan, Planned};
 pub use progress::{Progress, Silent};
-pub use scan::{Inspection, Outcome, ReportFile, ScanRequest, inspect, scan};
+pub use scan::{Outcome, ReportFile, ScanRequest, scan};
 pub use settings::Settings;

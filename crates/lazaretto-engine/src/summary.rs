@@ -3,24 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray as _, TimestampMicrosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use lazaretto_core::report::{
-    ColumnReport, DatasetReport, DetectorReport, DetectorStatus, ExampleReport, FileReport,
-    FindingReport, GroupCount, GroupReport, Histogram, RecordReport, Report, SCHEMA,
-    SettingsReport, SkippedReport, TagReport,
+    ColumnReport, DatasetReport, DetectorReport, DetectorStatus, FileReport, FindingReport,
+    GroupCount, GroupReport, Histogram, RecordReport, Report, SCHEMA, SettingsReport,
+    SkippedReport, TagReport,
 };
-use lazaretto_core::{Finding, NO_LABEL, Role, ScoreKind, Verdict, taxonomy};
+use lazaretto_core::{Finding, ScoreKind, Verdict, taxonomy};
 use lazaretto_detectors::REGISTRY;
 
 use crate::assemble::Assembler;
 use crate::calibrate::Null;
 use crate::error::EngineError;
+use crate::examples::{Examples, spread};
+use crate::judge::{Calibrated, Judged, finding_id};
 use crate::plan::Planned;
 use crate::policy;
-use crate::scan::{Calibrated, Judged, Modelled, Scan, finding_id, hex};
+use crate::scan::{Modelled, Scan, hex};
 use crate::spill::{NO_TIME, Row, Spill};
 
 /// Most suspicious records shown.
@@ -29,15 +31,10 @@ const MAX_RECORDS: usize = 100;
 const MAX_FINDINGS: usize = 500;
 /// Findings with examples; the rest are too many to read.
 const MAX_WITH_EXAMPLES: usize = 100;
-/// Examples per finding.
-const MAX_EXAMPLES: usize = 5;
 /// Sources and files listed.
 const MAX_GROUPS: usize = 50;
 /// Bins of a histogram.
 const BINS: usize = 40;
-/// Characters shown of a value.
-const MAX_CHARS: usize = 600;
-
 /// How scores become verdicts, in words.
 const METHOD: &str = "Each statistical score becomes a p-value by a null fitted to the bulk of the detector's own scores \
 (generalised Pareto tail, censored maximum likelihood), and a tail-area false-discovery rate against it. The rates of a record are fused by the \
@@ -469,12 +466,6 @@ fn detector_reports(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Vec<DetectorRep
     REGISTRY.iter().map(report).collect()
 }
 
-/// A few ordinals, spread evenly.
-fn spread(records: &[u64]) -> Vec<u64> {
-    let n = records.len().min(MAX_EXAMPLES);
-    (0..n).map(|i| records[i * records.len() / n]).collect()
-}
-
 fn grouped(counts: &BTreeMap<u32, u64>, names: &[String]) -> Vec<GroupCount> {
     let mut groups: Vec<GroupCount> = counts
         .iter()
@@ -545,188 +536,5 @@ fn finding_report(
             Vec::new()
         },
         taxonomy: taxonomy.iter().map(|&tag| tag.to_owned()).collect(),
-    }
-}
-
-/// Records to show, read in one go.
-#[derive(Default)]
-struct Examples {
-    /// Wanted ordinals, with strings that must stay visible when a value is shortened.
-    wanted: BTreeMap<u64, Vec<String>>,
-    read: BTreeMap<u64, ExampleReport>,
-}
-
-impl Examples {
-    fn want(&mut self, ordinals: &[u64], visible: &[String]) {
-        for &ordinal in ordinals {
-            let strings = self.wanted.entry(ordinal).or_default();
-            strings.extend(visible.iter().cloned());
-        }
-    }
-
-    fn get(&self, ordinal: u64) -> Option<ExampleReport> {
-        self.read.get(&ordinal).cloned()
-    }
-
-    fn read(&mut self, scan: &Scan<'_>) -> Result<(), EngineError> {
-        let units = scan.dataset.units();
-        for (idx, unit) in units.iter().enumerate() {
-            let end = unit.first_row + unit.rows;
-            let wanted: Vec<(u64, Vec<String>)> = self
-                .wanted
-                .range(unit.first_row..end)
-                .map(|(&ordinal, visible)| (ordinal, visible.clone()))
-                .collect();
-            if wanted.is_empty() {
-                continue;
-            }
-            let mut first = unit.first_row;
-            for batch in scan.dataset.batches(idx, None)? {
-                let batch = batch?;
-                let rows = wanted.iter().filter(|(ordinal, _)| {
-                    (first..first + batch.num_rows() as u64).contains(ordinal)
-                });
-                for (ordinal, visible) in rows {
-                    let row = (ordinal - first) as usize;
-                    let mut example = example(scan, &batch, row, visible);
-                    example
-                        .file
-                        .clone_from(&scan.dataset.files()[unit.file].input.relative);
-                    example.row_group = unit.row_group;
-                    example.row = unit.row_in_group + (ordinal - unit.first_row);
-                    if example.record_id.is_empty() {
-                        example.record_id = format!(
-                            "{}:{}:{}",
-                            &hex(&scan.dataset.files()[unit.file].input.digest)[..16],
-                            example.row_group,
-                            example.row
-                        );
-                    }
-                    self.read.insert(*ordinal, example);
-                }
-                first += batch.num_rows() as u64;
-                if wanted.last().is_some_and(|(last, _)| *last < first) {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn example(scan: &Scan<'_>, batch: &RecordBatch, row: usize, visible: &[String]) -> ExampleReport {
-    let layout = &scan.assembler.layout;
-    let value = |column: Option<usize>| {
-        let array = batch.column(column?);
-        array.is_valid(row).then(|| text_of(array, row))
-    };
-    let label = layout.label.and_then(|column| {
-        let text = value(Some(column))?;
-        let class = scan
-            .assembler
-            .classes
-            .get(&text)
-            .copied()
-            .unwrap_or(NO_LABEL);
-        let name = scan.assembler.facts.classes.get(class as usize).cloned();
-        Some(name.unwrap_or(text))
-    });
-    let shown = scan.assembler.facts.columns.iter().zip(batch.columns());
-    let values = shown
-        .filter(|(column, _)| column.role != Role::Id)
-        .map(|(column, array)| {
-            let text = if array.is_valid(row) {
-                shorten(&text_of(array, row), visible)
-            } else {
-                "null".to_owned()
-            };
-            (column.name.clone(), text)
-        });
-    ExampleReport {
-        record_id: value(layout.id).unwrap_or_default(),
-        file: String::new(),
-        row_group: 0,
-        row: 0,
-        label,
-        source: value(layout.source),
-        values: values.collect(),
-    }
-}
-
-fn text_of(array: &ArrayRef, row: usize) -> String {
-    let long_list = match array.data_type() {
-        DataType::FixedSizeList(_, size) => usize::try_from(*size).unwrap_or(0),
-        DataType::List(item) if item.data_type().is_numeric() => {
-            array.as_list::<i32>().value(row).len()
-        }
-        DataType::LargeList(item) if item.data_type().is_numeric() => {
-            array.as_list::<i64>().value(row).len()
-        }
-        _ => 0,
-    };
-    if long_list > 16 {
-        return format!("[{long_list} numbers]");
-    }
-    if array.data_type().is_binary() {
-        return "[bytes]".to_owned();
-    }
-    // Arrow cannot display named time zones without a database of them; the instant in UTC can
-    // always be shown.
-    let instant = match array.data_type() {
-        DataType::Timestamp(unit, Some(_)) => {
-            cast(&array.slice(row, 1), &DataType::Timestamp(*unit, None)).ok()
-        }
-        _ => None,
-    };
-    let (array, row) = instant
-        .as_ref()
-        .map_or((array, row), |instant| (instant, 0));
-    let options = FormatOptions::new().with_display_error(true);
-    ArrayFormatter::try_new(array.as_ref(), &options)
-        .map(|formatter| formatter.value(row).to_string())
-        .unwrap_or_default()
-}
-
-/// At most [`MAX_CHARS`] characters of `text`, around the first of `visible` that occurs.
-fn shorten(text: &str, visible: &[String]) -> String {
-    let n_chars = text.chars().count();
-    if n_chars <= MAX_CHARS {
-        return text.to_owned();
-    }
-    let at = visible
-        .iter()
-        .filter_map(|needle| text.find(needle.as_str()))
-        .min()
-        .map_or(0, |byte| text[..byte].chars().count());
-    let start = at.saturating_sub(MAX_CHARS / 3).min(n_chars - MAX_CHARS);
-    let middle: String = text.chars().skip(start).take(MAX_CHARS).collect();
-    let before = if start > 0 { "…" } else { "" };
-    let after = if start + MAX_CHARS < n_chars {
-        "…"
-    } else {
-        ""
-    };
-    format!("{before}{middle}{after}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_values_keep_the_trigger_in_sight() {
-        let text = format!("{}trigger{}", "ä".repeat(2000), "b".repeat(2000));
-        let short = shorten(&text, &["trigger".to_owned()]);
-        assert!(short.contains("trigger"));
-        assert_eq!(short.chars().count(), MAX_CHARS + 2);
-        assert_eq!(shorten("short", &[]), "short");
-    }
-
-    #[test]
-    fn examples_are_spread_over_a_finding() {
-        let records: Vec<u64> = (0..100).collect();
-        assert_eq!(spread(&records), [0, 20, 40, 60, 80]);
-        assert_eq!(spread(&[7]), [7]);
-        assert!(spread(&[]).is_empty());
     }
 }

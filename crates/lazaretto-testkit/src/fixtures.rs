@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(
             stale(&all().unwrap(), &root),
             Vec::<String>::new(),
-            "run `cargo run -p lazaretto-testkit --bin make-fixtures`"
+            "run `cargo run --release --bin make-fixtures`"
         );
     }
 }

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let stale = fixtures::stale(&files, &root);
     if check && !stale.is_empty() {
         eprintln!("stale: {}", stale.join(", "));
-        eprintln!("hint: run `cargo run -p lazaretto-testkit --bin make-fixtures`");
+        eprintln!("hint: run `cargo run --release --bin make-fixtures`");
         return ExitCode::FAILURE;
     }
     if !check {

@@ -1,0 +1,89 @@
+//! Looking at a dataset without scanning it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arrow::array::RecordBatch;
+use lazaretto_io::{Dataset, IoError, assign_roles, discover};
+
+use crate::error::EngineError;
+use crate::plan::Plan;
+use crate::scan::{open_options, pool};
+use crate::settings::Settings;
+use crate::survey::survey;
+
+/// What a dataset is and how it would be scanned.
+pub struct Inspection {
+    /// The opened dataset.
+    pub dataset: Dataset,
+    /// Files that were passed over.
+    pub skipped: Vec<lazaretto_core::report::SkippedReport>,
+    /// Facts and roles.
+    pub facts: Arc<lazaretto_core::DataFacts>,
+    /// What runs and what does not.
+    pub plan: Plan,
+    /// Records of the first units, for profiling.
+    pub sample: Vec<RecordBatch>,
+    // Holds decompressed copies of text files while the dataset is in use.
+    _scratch: tempfile::TempDir,
+}
+
+/// Looks at a dataset without scanning it. `sample_rows` records are read for profiling.
+///
+/// # Errors
+/// When nothing can be read, a column does not exist, or no detector applies.
+pub fn inspect(
+    inputs: &[String],
+    settings: &Settings,
+    sample_rows: usize,
+    cancel: &Arc<AtomicBool>,
+) -> Result<Inspection, EngineError> {
+    pool(settings)?.install(|| {
+        let scratch = tempfile::tempdir().map_err(|source| IoError::Storage {
+            action: "make a scratch folder in",
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        let discovery = discover(inputs)?;
+        let skipped = discovery.skipped.clone();
+        let dataset = Dataset::open(
+            discovery,
+            open_options(settings, scratch.path().to_owned(), cancel),
+        )?;
+        let roles = assign_roles(&dataset, &settings.roles).map_err(EngineError::Roles)?;
+        let assembler = survey(&dataset, roles, settings.roles.label.is_some())?;
+        let plan = Plan::new(&assembler.facts, settings)?;
+        let sample = sample(&dataset, sample_rows);
+        Ok(Inspection {
+            skipped,
+            facts: assembler.facts,
+            plan,
+            sample,
+            dataset,
+            _scratch: scratch,
+        })
+    })
+}
+
+/// Records from units spread over the dataset.
+fn sample(dataset: &Dataset, n_rows: usize) -> Vec<RecordBatch> {
+    let n_units = dataset.units().len();
+    let chosen = n_units.min(16);
+    let mut batches = Vec::new();
+    for nth in 0..chosen {
+        let mut wanted = n_rows.div_ceil(chosen);
+        let Ok(unit) = dataset.batches(nth * n_units / chosen, None) else {
+            continue;
+        };
+        for batch in unit {
+            let Ok(batch) = batch else { break };
+            let taken = batch.slice(0, batch.num_rows().min(wanted));
+            wanted -= taken.num_rows();
+            batches.push(taken);
+            if wanted == 0 {
+                break;
+            }
+        }
+    }
+    batches
+}
