@@ -4,7 +4,8 @@
 //! the upper quartile a p-value is the empirical tail fraction. Beyond it, a generalised Pareto
 //! tail (Pickands 1975) is fitted to the scores between the upper quartile and a *censoring*
 //! quantile, by censored maximum likelihood: scores above the censoring point count, but not
-//! where they are. Poison up to that fraction of the data therefore cannot stretch the null.
+//! where they are. Where poison lies therefore does not matter, but its mass still does: 5 % of it
+//! makes the tail heavier and p-values larger by up to an order of magnitude (the safe direction).
 //! The shape is kept at 0 or above: no finite end point is believed, so p-values never reach 0.
 //! For the ranking null it is also kept at or below 0.2: the mass of the poison cannot be told from that
 //! of the null, and would be taken for a heavy tail. Natural heavy tails are met by [`Decision`].
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn poison_up_to_the_censored_fraction_does_not_stretch_the_null() {
+    fn censoring_limits_how_far_poison_stretches_the_null() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         let mut scores = exponential(&mut rng, 10_000);
         let clean = Null::fit(scores.clone(), 0.06);

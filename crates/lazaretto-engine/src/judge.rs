@@ -19,7 +19,7 @@ use crate::summary;
 
 /// Most scores from which a null is fitted; more are thinned evenly.
 const MAX_NULL_SCORES: u64 = 1 << 22;
-/// Upper fraction of a detector's scores that may be poison without stretching its null.
+/// Upper fraction of a detector's scores whose place does not enter its null.
 const CENSORED: f64 = 0.10;
 /// Rows per batch of `scores/`.
 const SCORE_BATCH: usize = 8192;
@@ -44,7 +44,7 @@ impl Calibrated {
     }
 
     /// Tail-area false-discovery rate of a score: how many scores at least this high the null
-    /// predicts, over how many there are (Efron 2004). This is what is fused, not the p-value:
+    /// predicts, over how many there are (Efron 2004). This carries the fusion, not the p-value:
     /// the extremes of a detector that finds no more of them than chance predicts are no
     /// evidence, however extreme they are.
     pub(crate) fn q_value(&self, score: f32) -> Option<f64> {

@@ -473,6 +473,18 @@ mod tests {
     }
 
     #[test]
+    fn the_pipeline_in_the_readme_can_be_used() {
+        let readme = include_str!("../../../README.md");
+        let example = readme
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .expect("an example");
+        let file = parse(example).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert!(file.parameters.contains_key("near-duplicates"));
+    }
+
+    #[test]
     fn sizes_parse() {
         assert_eq!(parse_bytes("4GiB"), Ok(4 << 30));
         assert_eq!(parse_bytes("512 MiB"), Ok(512 << 20));
