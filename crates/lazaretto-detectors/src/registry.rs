@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
 use crate::embedding::knn_distance::KnnDistance;
+use crate::embedding::spectral_signature::SpectralSignature;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
@@ -29,6 +30,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<KnnDistance>(),
     Registration::of::<NearDuplicates>(),
     Registration::of::<PcaReconstruction>(),
+    Registration::of::<SpectralSignature>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
 ];
