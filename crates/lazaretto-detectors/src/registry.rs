@@ -8,7 +8,11 @@ use serde_json::{Map, Value};
 
 use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
+use crate::embedding::class_collision::ClassCollision;
 use crate::embedding::knn_distance::KnnDistance;
+use crate::embedding::knn_label_disagreement::KnnLabelDisagreement;
+use crate::embedding::ood_cluster::OodCluster;
+use crate::embedding::tight_cluster::TightCluster;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::tabular::ecod::Ecod;
 use crate::tabular::isolation_forest::IsolationForest;
@@ -17,14 +21,18 @@ use crate::text::trigger::TextTrigger;
 
 /// All detectors, sorted by id. One line each; the tests below hold the conventions.
 pub static REGISTRY: &[Registration] = &[
+    Registration::of::<ClassCollision>(),
     Registration::of::<ConfidentLearning>(),
     Registration::of::<Ecod>(),
     Registration::of::<ExactDuplicates>(),
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
+    Registration::of::<KnnLabelDisagreement>(),
     Registration::of::<NearDuplicates>(),
+    Registration::of::<OodCluster>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
+    Registration::of::<TightCluster>(),
 ];
 
 /// The registration of the detector with this id.

@@ -1,3 +1,11 @@
 //! Detectors that look at where records lie in feature space.
 
+pub mod class_collision;
+mod groups;
 pub mod knn_distance;
+pub mod knn_label_disagreement;
+mod one_way;
+pub mod ood_cluster;
+mod reference_graph;
+mod suspects;
+pub mod tight_cluster;
