@@ -8,8 +8,12 @@ use serde_json::{Map, Value};
 
 use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
+use crate::embedding::class_collision::ClassCollision;
 use crate::embedding::knn_distance::KnnDistance;
 use crate::embedding::spectral_signature::SpectralSignature;
+use crate::embedding::knn_label_disagreement::KnnLabelDisagreement;
+use crate::embedding::ood_cluster::OodCluster;
+use crate::embedding::tight_cluster::TightCluster;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
@@ -21,6 +25,7 @@ use crate::text::trigger::TextTrigger;
 
 /// All detectors, sorted by id. One line each; the tests below hold the conventions.
 pub static REGISTRY: &[Registration] = &[
+    Registration::of::<ClassCollision>(),
     Registration::of::<ConfidentLearning>(),
     Registration::of::<Copod>(),
     Registration::of::<Ecod>(),
@@ -28,11 +33,14 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<Hbos>(),
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
+    Registration::of::<KnnLabelDisagreement>(),
     Registration::of::<NearDuplicates>(),
     Registration::of::<PcaReconstruction>(),
     Registration::of::<SpectralSignature>(),
+    Registration::of::<OodCluster>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
+    Registration::of::<TightCluster>(),
 ];
 
 /// The registration of the detector with this id.
