@@ -10,9 +10,9 @@ use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
 use crate::embedding::class_collision::ClassCollision;
 use crate::embedding::knn_distance::KnnDistance;
-use crate::embedding::spectral_signature::SpectralSignature;
 use crate::embedding::knn_label_disagreement::KnnLabelDisagreement;
 use crate::embedding::ood_cluster::OodCluster;
+use crate::embedding::spectral_signature::SpectralSignature;
 use crate::embedding::tight_cluster::TightCluster;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::tabular::copod::Copod;
@@ -35,9 +35,9 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<KnnDistance>(),
     Registration::of::<KnnLabelDisagreement>(),
     Registration::of::<NearDuplicates>(),
+    Registration::of::<OodCluster>(),
     Registration::of::<PcaReconstruction>(),
     Registration::of::<SpectralSignature>(),
-    Registration::of::<OodCluster>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
     Registration::of::<TightCluster>(),
