@@ -12,6 +12,8 @@ use crate::embedding::knn_distance::KnnDistance;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::tabular::ecod::Ecod;
 use crate::tabular::isolation_forest::IsolationForest;
+use crate::tabular::tabular_trigger::TabularTrigger;
+use crate::tabular::value_profile::ValueProfile;
 use crate::text::surface::TextSurface;
 use crate::text::trigger::TextTrigger;
 
@@ -23,8 +25,10 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<NearDuplicates>(),
+    Registration::of::<TabularTrigger>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
+    Registration::of::<ValueProfile>(),
 ];
 
 /// The registration of the detector with this id.
