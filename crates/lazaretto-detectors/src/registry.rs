@@ -20,6 +20,8 @@ use crate::tabular::ecod::Ecod;
 use crate::tabular::hbos::Hbos;
 use crate::tabular::isolation_forest::IsolationForest;
 use crate::tabular::pca_reconstruction::PcaReconstruction;
+use crate::tabular::tabular_trigger::TabularTrigger;
+use crate::tabular::value_profile::ValueProfile;
 use crate::text::surface::TextSurface;
 use crate::text::trigger::TextTrigger;
 
@@ -41,6 +43,10 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
     Registration::of::<TightCluster>(),
+    Registration::of::<TabularTrigger>(),
+    Registration::of::<TextSurface>(),
+    Registration::of::<TextTrigger>(),
+    Registration::of::<ValueProfile>(),
 ];
 
 /// The registration of the detector with this id.
