@@ -40,12 +40,10 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<OodCluster>(),
     Registration::of::<PcaReconstruction>(),
     Registration::of::<SpectralSignature>(),
-    Registration::of::<TextSurface>(),
-    Registration::of::<TextTrigger>(),
-    Registration::of::<TightCluster>(),
     Registration::of::<TabularTrigger>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
+    Registration::of::<TightCluster>(),
     Registration::of::<ValueProfile>(),
 ];
 
