@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use lazaretto_core::report::ExampleReport;
 use lazaretto_core::{NO_LABEL, Role};
+use rayon::prelude::*;
 
 use crate::error::EngineError;
 use crate::scan::{Scan, hex};
@@ -44,48 +45,57 @@ impl Examples {
     }
 
     pub(crate) fn read(&mut self, scan: &Scan<'_>) -> Result<(), EngineError> {
-        let units = scan.dataset.units();
-        for (idx, unit) in units.iter().enumerate() {
-            let end = unit.first_row + unit.rows;
-            let wanted: Vec<(u64, Vec<String>)> = self
-                .wanted
-                .range(unit.first_row..end)
-                .map(|(&ordinal, visible)| (ordinal, visible.clone()))
-                .collect();
-            if wanted.is_empty() {
-                continue;
-            }
-            let mut first = unit.first_row;
-            for batch in scan.dataset.batches(idx, None)? {
-                let batch = batch?;
-                let rows = wanted.iter().filter(|(ordinal, _)| {
-                    (first..first + batch.num_rows() as u64).contains(ordinal)
-                });
-                for (ordinal, visible) in rows {
-                    let row = (ordinal - first) as usize;
-                    let mut example = example(scan, &batch, row, visible);
-                    example
-                        .file
-                        .clone_from(&scan.dataset.files()[unit.file].input.relative);
-                    example.row_group = unit.row_group;
-                    example.row = unit.row_in_group + (ordinal - unit.first_row);
-                    if example.record_id.is_empty() {
-                        example.record_id = format!(
-                            "{}:{}:{}",
-                            &hex(&scan.dataset.files()[unit.file].input.digest)[..16],
-                            example.row_group,
-                            example.row
-                        );
-                    }
-                    self.read.insert(*ordinal, example);
-                }
-                first += batch.num_rows() as u64;
-                if wanted.last().is_some_and(|(last, _)| *last < first) {
+        let this = &*self;
+        let read: Vec<_> = (0..scan.dataset.units().len())
+            .into_par_iter()
+            .map(|unit| this.of_unit(scan, unit))
+            .collect::<Result<_, _>>()?;
+        self.read.extend(read.into_iter().flatten());
+        Ok(())
+    }
+
+    /// The wanted records of a unit.
+    fn of_unit(
+        &self,
+        scan: &Scan<'_>,
+        idx: usize,
+    ) -> Result<Vec<(u64, ExampleReport)>, EngineError> {
+        let unit = scan.dataset.units()[idx];
+        let input = &scan.dataset.files()[unit.file].input;
+        let wanted: Vec<(&u64, &Vec<String>)> = self
+            .wanted
+            .range(unit.first_row..unit.first_row + unit.rows)
+            .collect();
+        let mut read = Vec::with_capacity(wanted.len());
+        let mut first = unit.first_row;
+        let batches = (!wanted.is_empty()).then(|| scan.dataset.batches(idx, None));
+        for batch in batches.transpose()?.into_iter().flatten() {
+            let batch = batch?;
+            let end = first + batch.num_rows() as u64;
+            for &(&ordinal, visible) in &wanted[read.len()..] {
+                if ordinal >= end {
                     break;
                 }
+                let mut example = example(scan, &batch, (ordinal - first) as usize, visible);
+                example.file.clone_from(&input.relative);
+                example.row_group = unit.row_group;
+                example.row = unit.row_in_group + (ordinal - unit.first_row);
+                if example.record_id.is_empty() {
+                    example.record_id = format!(
+                        "{}:{}:{}",
+                        &hex(&input.digest)[..16],
+                        example.row_group,
+                        example.row
+                    );
+                }
+                read.push((ordinal, example));
+            }
+            first = end;
+            if read.len() == wanted.len() {
+                break;
             }
         }
-        Ok(())
+        Ok(read)
     }
 }
 

@@ -2,11 +2,17 @@
 //! and the pass that writes `scores/`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use lazaretto_core::report::Counts;
 use lazaretto_core::{Action, Finding, RowHash, ScoreKind, Verdict};
-use lazaretto_io::{Decisions, IoError, RecordId, RecordNote, RunFolder, ScoreRow, ScoresWriter};
+use lazaretto_io::{
+    Decisions, IoError, RecordId, RecordNote, RunFolder, ScoreRow, ScoresWriter, score_batch,
+};
 use rayon::prelude::*;
 
 use crate::calibrate::{Decision, Null};
@@ -14,15 +20,13 @@ use crate::error::EngineError;
 use crate::fuse::{QValues, fused_p_value, score_of};
 use crate::scan::{Modelled, Scan, hex, unreadable};
 use crate::settings::Settings;
-use crate::spill::{Row, Spill};
+use crate::spill::{BLOCK_ROWS, Block, Numbers, Row, Spill};
 use crate::summary;
 
 /// Most scores from which a null is fitted; more are thinned evenly.
 const MAX_NULL_SCORES: u64 = 1 << 22;
 /// Upper fraction of a detector's scores whose place does not enter its null.
 const CENSORED: f64 = 0.10;
-/// Rows per batch of `scores/`.
-const SCORE_BATCH: usize = 8192;
 
 /// What calibration says about a detector.
 pub(crate) struct Calibrated {
@@ -101,67 +105,47 @@ impl Scan<'_> {
         &self,
         calibrated: &[Calibrated],
         findings: Vec<Finding>,
-        spill: &mut Spill,
+        spill: &Spill,
         run: &RunFolder,
     ) -> Result<Judged, EngineError> {
-        let settings = &self.request.settings;
+        self.progress.phase("judging", self.dataset.n_rows(), 0);
+        let scratch = run.path().join(".scratch");
         let failed = |source| IoError::Storage {
             action: "read",
-            path: run.path().join(".scratch"),
+            path: scratch.clone(),
             source,
         };
-        self.progress.phase("judging", self.dataset.n_rows(), 0);
-        let fused = |row: &Row| {
-            let detectors = calibrated.iter().zip(&row.scores);
-            let (p_values, rates): (Vec<f64>, Vec<f64>) = detectors
-                .filter_map(|(detector, &score)| {
-                    Some((detector.p_value(score)?, detector.q_value(score)?))
-                })
-                .unzip();
-            fused_p_value(&p_values, &rates)
-        };
-        let step = spill.n_rows().div_ceil(null_scores(settings)).max(1);
-        let mut strengths = Vec::new();
-        spill
-            .for_each(|ordinal, row| {
-                if ordinal % step == 0
-                    && let Some(p) = fused(&row)
-                {
-                    strengths.push(-p.log10() as f32);
-                }
-            })
+        let (fused, decision, q_values) = self
+            .decide(calibrated, spill, &scratch.join("fused"))
             .map_err(failed)?;
-        let decision = Decision::fit(strengths);
-        let membership = Membership::new(findings, settings.finding_p);
-        let mut q_values = QValues::default();
-        spill
-            .for_each(|_, row| {
-                if let Some(p) = fused(&row) {
-                    q_values.add(decision.p_value(p));
-                }
-            })
-            .map_err(failed)?;
-        let q_values = q_values.finish();
-        let mut judge = Judge {
+        let membership = Membership::new(findings, self.request.settings.finding_p);
+        let judge = Judge {
             scan: self,
             calibrated,
             membership: &membership,
-            decision,
-            q_values,
+            decision: &decision,
+            q_values: &q_values,
+            spill,
             fused: &fused,
+            integer_ids: self
+                .assembler
+                .layout
+                .id
+                .is_some_and(|id| self.assembler.schema.field(id).data_type().is_integer()),
+        };
+        let mut decided = Decided {
             collected: summary::Collected::new(self.assembler, calibrated),
             verdicts: Vec::with_capacity(spill.n_rows() as usize),
             notes: BTreeMap::new(),
             members: BTreeMap::new(),
         };
-        judge.write_scores(spill, run)?;
-        let Judge {
+        judge.write_scores(&mut decided, run)?;
+        let Decided {
             verdicts,
             notes,
             members,
             mut collected,
-            ..
-        } = judge;
+        } = decided;
         for finding in membership.findings() {
             collected.add_finding(finding, spill).map_err(failed)?;
         }
@@ -192,6 +176,55 @@ impl Scan<'_> {
             summary: collected,
         })
     }
+
+    /// Each record's fused p-value, kept at `path` because it is needed twice and costs more than
+    /// the disk; how fused p-values decide; and the q-values of what decides.
+    fn decide(
+        &self,
+        calibrated: &[Calibrated],
+        spill: &Spill,
+        path: &Path,
+    ) -> io::Result<(Numbers, Decision, QValues)> {
+        let fused = |row: &Row<'_>| {
+            let detectors = calibrated.iter().zip(row.scores);
+            let (p_values, rates): (Vec<f64>, Vec<f64>) = detectors
+                .filter_map(|(detector, &score)| {
+                    Some((detector.p_value(score)?, detector.q_value(score)?))
+                })
+                .unzip();
+            fused_p_value(&p_values, &rates)
+        };
+        let of_block = |block: &Block| -> Vec<f64> {
+            let rows = block.rows();
+            rows.map(|(_, row)| fused(&row).unwrap_or(f64::NAN))
+                .collect()
+        };
+        let step = spill
+            .n_rows()
+            .div_ceil(null_scores(&self.request.settings))
+            .max(1);
+        let mut strengths = Vec::new();
+        let mut numbers = Numbers::create(path)?;
+        spill.each_block(of_block, |first, values| {
+            let judged = (first..).zip(&values).filter(|(_, p)| !p.is_nan());
+            let thinned = judged.filter(|(ordinal, _)| ordinal % step == 0);
+            strengths.extend(thinned.map(|(_, p)| -p.log10() as f32));
+            numbers.extend(&values)
+        })?;
+        let decision = Decision::fit(strengths);
+        let deciding = |values: &[f64]| -> Vec<f64> {
+            let judged = values.iter().filter(|p| !p.is_nan());
+            judged.map(|&p| decision.p_value(p)).collect()
+        };
+        let mut q_values = QValues::default();
+        numbers.each_block(deciding, |_, values| {
+            for p in values {
+                q_values.add(p);
+            }
+            Ok(())
+        })?;
+        Ok((numbers, decision, q_values.finish()))
+    }
 }
 
 /// Number of scores from which a null is fitted.
@@ -201,7 +234,7 @@ pub(crate) fn null_scores(settings: &Settings) -> u64 {
 
 pub(crate) fn calibrate(
     models: &[Modelled<'_>],
-    spill: &mut Spill,
+    spill: &Spill,
     max_scores: u64,
 ) -> Result<Vec<Calibrated>, EngineError> {
     let mut calibrated = Vec::new();
@@ -219,8 +252,12 @@ pub(crate) fn calibrate(
                     })?;
                 let null = Null::fit(scores.clone(), CENSORED);
                 let mut rates = QValues::default();
-                for score in scores {
-                    rates.add(null.p_value(f64::from(score)));
+                for some in scores.chunks(1 << 18) {
+                    let p_values = some.par_iter().map(|&score| null.p_value(score.into()));
+                    let p_values: Vec<f64> = p_values.collect();
+                    for p in p_values {
+                        rates.add(p);
+                    }
                 }
                 Some((null, rates.finish()))
             }
@@ -295,101 +332,166 @@ pub(crate) fn finding_id(idx: usize) -> String {
 }
 
 /// The last pass over the spilled scores.
-struct Judge<'s, 'a, F> {
+struct Judge<'s, 'a> {
     scan: &'s Scan<'a>,
     calibrated: &'s [Calibrated],
     membership: &'s Membership,
-    decision: Decision,
-    q_values: QValues,
-    fused: &'s F,
+    decision: &'s Decision,
+    q_values: &'s QValues,
+    spill: &'s Spill,
+    /// Fused p-value of each record, NaN where there is none.
+    fused: &'s Numbers,
+    integer_ids: bool,
+}
+
+/// What the last pass leaves behind besides `scores/`.
+struct Decided {
     collected: summary::Collected,
     verdicts: Vec<Verdict>,
     notes: BTreeMap<u64, RecordNote>,
     members: BTreeMap<u64, String>,
 }
 
-impl<F: Fn(&Row) -> Option<f64>> Judge<'_, '_, F> {
-    /// Judges every record and writes its row of `scores/`.
-    fn write_scores(&mut self, spill: &mut Spill, run: &RunFolder) -> Result<(), EngineError> {
-        let scan = self.scan;
+/// Consecutive records of one unit.
+#[derive(Clone, Copy)]
+struct Stretch {
+    unit: usize,
+    first: u64,
+    n_rows: u64,
+}
+
+/// A stretch as judged, and as it goes into `scores/`.
+struct JudgedBlock {
+    block: Block,
+    judged: Vec<JudgedRow>,
+    batch: RecordBatch,
+}
+
+impl Judge<'_, '_> {
+    /// Judges every record and writes its row of `scores/`: blocks on all threads, their results
+    /// in order.
+    fn write_scores(&self, decided: &mut Decided, run: &RunFolder) -> Result<(), EngineError> {
         let ids: Vec<&str> = self.calibrated.iter().map(|detector| detector.id).collect();
-        let layout = &scan.assembler.layout;
-        let integer_ids = layout
-            .id
-            .is_some_and(|id| scan.assembler.schema.field(id).data_type().is_integer());
-        let mut writer = ScoresWriter::create(run, &ids, integer_ids)?;
-        for unit in 0..scan.dataset.units().len() {
-            let place = scan.dataset.units()[unit];
-            let unread = scan.unscanned.contains_key(&unit);
-            let names = RecordNames::of_unit(scan, unit, unread, integer_ids)?;
-            let file = &scan.dataset.files()[place.file].input.relative;
-            let end = place.first_row + place.rows;
-            for first in (place.first_row..end).step_by(SCORE_BATCH) {
-                let n_rows = (end - first).min(SCORE_BATCH as u64);
-                let rows = spill
-                    .range(first, n_rows)
-                    .map_err(|source| IoError::Storage {
-                        action: "read",
-                        path: run.path().join(".scratch"),
-                        source,
-                    })?;
-                let judged: Vec<JudgedRow> = (first..)
-                    .zip(&rows)
-                    .map(|(ordinal, row)| {
-                        self.judge(ordinal, row, unread, &names, ordinal - place.first_row)
-                    })
-                    .collect();
-                let rows: Vec<ScoreRow<'_>> = judged
-                    .iter()
-                    .map(|judged| judged.as_row(file, place.row_group))
-                    .collect();
-                writer.append_rows(&rows)?;
+        let mut writer = ScoresWriter::create(run, &ids, self.integer_ids)?;
+        let schema = Arc::clone(writer.schema());
+        let mut names = BTreeMap::<usize, RecordNames>::new();
+        for wave in self.stretches().chunks(4 * rayon::current_num_threads()) {
+            // The last unit of a wave may go on in the next.
+            names.retain(|&unit, _| unit >= wave[0].unit);
+            let mut missing: Vec<usize> = wave.iter().map(|stretch| stretch.unit).collect();
+            missing.dedup();
+            missing.retain(|unit| !names.contains_key(unit));
+            let read: Vec<_> = missing
+                .into_par_iter()
+                .map(|unit| Ok((unit, RecordNames::of_unit(self, unit)?)))
+                .collect::<Result<_, EngineError>>()?;
+            names.extend(read);
+            let blocks: Vec<JudgedBlock> = wave
+                .par_iter()
+                .map(|stretch| self.judge_block(stretch, &names[&stretch.unit], &schema))
+                .collect::<Result<_, EngineError>>()?;
+            for block in blocks {
+                decided.add(&block, self.calibrated);
+                writer.append(&block.batch)?;
+                self.scan.progress.advance(block.batch.num_rows() as u64, 0);
             }
-            scan.progress.advance(place.rows, 0);
         }
         writer.finish()?;
         Ok(())
     }
 
+    /// All records, cut at the borders of units.
+    fn stretches(&self) -> Vec<Stretch> {
+        let units = self.scan.dataset.units().iter().enumerate();
+        units
+            .flat_map(|(idx, unit)| {
+                let end = unit.first_row + unit.rows;
+                let starts = (unit.first_row..end).step_by(BLOCK_ROWS as usize);
+                starts.map(move |first| Stretch {
+                    unit: idx,
+                    first,
+                    n_rows: (end - first).min(BLOCK_ROWS),
+                })
+            })
+            .collect()
+    }
+
+    fn judge_block(
+        &self,
+        stretch: &Stretch,
+        names: &RecordNames,
+        schema: &SchemaRef,
+    ) -> Result<JudgedBlock, EngineError> {
+        let failed = |source| IoError::Storage {
+            action: "read",
+            path: PathBuf::from("scores"),
+            source,
+        };
+        let (first, n_rows) = (stretch.first, stretch.n_rows);
+        let block = self.spill.range(first, n_rows).map_err(failed)?;
+        let fused = self.fused.range(first, n_rows).map_err(failed)?;
+        let unread = self.scan.unscanned.contains_key(&stretch.unit);
+        let place = self.scan.dataset.units()[stretch.unit];
+        let judged: Vec<JudgedRow> = block
+            .rows()
+            .zip(fused)
+            .map(|((ordinal, row), fused)| {
+                let row_idx = ordinal - place.first_row;
+                let fused = (!fused.is_nan()).then_some(fused);
+                self.judge(ordinal, &row, fused, unread, names, row_idx)
+            })
+            .collect();
+        let file = &self.scan.dataset.files()[place.file].input.relative;
+        let rows: Vec<ScoreRow<'_>> = judged
+            .iter()
+            .zip(block.rows())
+            .map(|(judged, (_, row))| judged.as_row(row.scores, file, place.row_group))
+            .collect();
+        let batch = score_batch(schema, &rows)?;
+        Ok(JudgedBlock {
+            block,
+            judged,
+            batch,
+        })
+    }
+
     fn judge(
-        &mut self,
+        &self,
         ordinal: u64,
-        row: &Row,
+        row: &Row<'_>,
+        fused: Option<f64>,
         unread: bool,
         names: &RecordNames,
         row_idx: u64,
     ) -> JudgedRow {
         let settings = &self.scan.request.settings;
-        let name = names.name(row_idx);
-        let row_in_group = names.row_in_group(row_idx);
+        let mut judged = JudgedRow {
+            name: names.name(row_idx),
+            row: names.row_in_group(row_idx),
+            hash: (!unread).then_some(row.hash),
+            score: f32::NAN,
+            p_value: f64::NAN,
+            q_value: f64::NAN,
+            verdict: Verdict::Unscanned,
+            by_rows: false,
+            findings: Vec::new(),
+            raised: None,
+        };
         if unread {
-            self.verdicts.push(Verdict::Unscanned);
-            return JudgedRow {
-                name,
-                row: row_in_group,
-                hash: None,
-                score: f32::NAN,
-                p_value: f64::NAN,
-                q_value: f64::NAN,
-                verdict: Verdict::Unscanned,
-                scores: row.scores.clone(),
-            };
+            return judged;
         }
-        let fused = (self.fused)(row);
         let mut rank_p = fused.unwrap_or(1.0);
         let mut p_value = fused.map_or(1.0, |p| self.decision.p_value(p));
         let mut q_value = fused.map_or(1.0, |_| self.q_values.q_value(p_value));
         let mut held = settings.hold_rows && fused.is_some() && q_value <= settings.fdr;
-        let by_rows = held;
-        let mut scores = row.scores.clone();
-        let mut findings = Vec::new();
+        judged.by_rows = held;
         for (idx, finding) in self.membership.of(ordinal) {
-            findings.push(idx);
+            judged.findings.push(idx);
             if let Some(position) = self.calibrated.iter().position(|detector| {
                 detector.id == finding.detector && detector.kind == ScoreKind::Rule
             }) {
-                let strength = score_of(finding.p_value);
-                scores[position] = scores[position].max(strength);
+                let scores = judged.raised.get_or_insert_with(|| row.scores.to_vec());
+                scores[position] = scores[position].max(score_of(finding.p_value));
             }
             if finding.action == Action::Quarantine {
                 held = true;
@@ -398,48 +500,53 @@ impl<F: Fn(&Row) -> Option<f64>> Judge<'_, '_, F> {
                 q_value = q_value.min(finding.p_value);
             }
         }
-        if !findings.is_empty() {
-            self.members.insert(ordinal, name.to_string());
-        }
-        let verdict = if held {
+        judged.verdict = if held {
             Verdict::Quarantine
         } else {
             Verdict::Pass
         };
-        let score = score_of(rank_p);
-        if held {
-            self.notes.insert(
+        judged.score = score_of(rank_p);
+        judged.p_value = p_value;
+        judged.q_value = q_value;
+        judged
+    }
+}
+
+impl Decided {
+    /// Adds the next records; blocks come in order.
+    fn add(&mut self, block: &JudgedBlock, calibrated: &[Calibrated]) {
+        for ((ordinal, row), judged) in block.block.rows().zip(&block.judged) {
+            self.verdicts.push(judged.verdict);
+            if judged.verdict == Verdict::Unscanned {
+                continue;
+            }
+            if !judged.findings.is_empty() {
+                self.members.insert(ordinal, judged.name.to_string());
+            }
+            if judged.verdict == Verdict::Quarantine {
+                let findings = judged.findings.iter().map(|&idx| finding_id(idx));
+                self.notes.insert(
+                    ordinal,
+                    RecordNote {
+                        record_id: judged.name.to_string(),
+                        row_hash: row.hash,
+                        score: judged.score,
+                        q_value: judged.q_value,
+                        findings: findings.collect(),
+                    },
+                );
+            }
+            self.collected.add_record(&summary::Record {
                 ordinal,
-                RecordNote {
-                    record_id: name.to_string(),
-                    row_hash: row.hash,
-                    score,
-                    q_value,
-                    findings: findings.iter().map(|&idx| finding_id(idx)).collect(),
-                },
-            );
-        }
-        self.verdicts.push(verdict);
-        self.collected.add_record(&summary::Record {
-            ordinal,
-            row,
-            calibrated: self.calibrated,
-            score,
-            p_value,
-            q_value,
-            verdict,
-            by_rows,
-            findings: &findings,
-        });
-        JudgedRow {
-            name,
-            row: row_in_group,
-            hash: Some(row.hash),
-            score,
-            p_value,
-            q_value,
-            verdict,
-            scores,
+                row: &row,
+                calibrated,
+                score: judged.score,
+                p_value: judged.p_value,
+                q_value: judged.q_value,
+                verdict: judged.verdict,
+                by_rows: judged.by_rows,
+                findings: &judged.findings,
+            });
         }
     }
 }
@@ -468,11 +575,14 @@ struct JudgedRow {
     p_value: f64,
     q_value: f64,
     verdict: Verdict,
-    scores: Vec<f32>,
+    by_rows: bool,
+    findings: Vec<usize>,
+    /// Scores of the detectors, where a finding raises that of a rule.
+    raised: Option<Vec<f32>>,
 }
 
 impl JudgedRow {
-    fn as_row<'r>(&'r self, file: &'r str, row_group: u32) -> ScoreRow<'r> {
+    fn as_row<'r>(&'r self, scores: &'r [f32], file: &'r str, row_group: u32) -> ScoreRow<'r> {
         ScoreRow {
             record_id: match &self.name {
                 Name::Integer(id) => RecordId::Integer(*id),
@@ -486,7 +596,7 @@ impl JudgedRow {
             p_value: self.p_value,
             q_value: self.q_value,
             verdict: self.verdict,
-            detectors: &self.scores,
+            detectors: self.raised.as_deref().unwrap_or(scores),
         }
     }
 }
@@ -501,14 +611,11 @@ struct RecordNames {
 }
 
 impl RecordNames {
-    fn of_unit(
-        scan: &Scan<'_>,
-        unit: usize,
-        unread: bool,
-        integer_ids: bool,
-    ) -> Result<Self, EngineError> {
+    fn of_unit(judge: &Judge<'_, '_>, unit: usize) -> Result<Self, EngineError> {
         use arrow::array::AsArray as _;
         use arrow::datatypes::{DataType, Int64Type};
+        let (scan, integer_ids) = (judge.scan, judge.integer_ids);
+        let unread = scan.unscanned.contains_key(&unit);
         let place = scan.dataset.units()[unit];
         let file = &scan.dataset.files()[place.file].input;
         let mut names = Self {

@@ -188,23 +188,24 @@ impl<'a> Scan<'a> {
         clock.lap("fit");
         let (spill, findings) = scan.score(&models, &shared, &features, &scratch)?;
         clock.lap("score");
-        let mut spill = spill;
-        let calibrated = calibrate(&models, &mut spill, null_scores(settings))?;
-        let judged = scan.judge(&calibrated, findings, &mut spill, run)?;
+        let calibrated = calibrate(&models, &spill, null_scores(settings))?;
+        let judged = scan.judge(&calibrated, findings, &spill, run)?;
         clock.lap("judge");
-        let report = summary::report(
-            &scan,
-            &summary::Inputs {
-                name,
-                skipped,
-                models: &models,
-                calibrated: &calibrated,
-                abstained: &abstained,
-                features: features.describe(),
-                judged: &judged,
-            },
-        )?;
-        scan.write(&judged, run)?;
+        let inputs = summary::Inputs {
+            name,
+            skipped,
+            models: &models,
+            calibrated: &calibrated,
+            abstained: &abstained,
+            features: features.describe(),
+            judged: &judged,
+        };
+        let (report, written) = rayon::join(
+            || summary::report(&scan, &inputs),
+            || scan.write(&judged, run),
+        );
+        let report = report?;
+        written?;
         for (file, bytes) in render(&report) {
             run.write(&file, &bytes)?;
         }
@@ -506,7 +507,8 @@ impl<'a> Scan<'a> {
             Ok(evidence)
         };
         let dataset = self.dataset;
-        let unread = Row::unread(models.len());
+        let no_scores = vec![f32::NAN; models.len()];
+        let unread = Row::unread(&no_scores);
         self.each_unit(score_unit, |unit, scored| {
             if let Some(later) = scored {
                 for ((model, evidence), later) in models.iter().zip(&mut evidence).zip(later) {
@@ -555,7 +557,11 @@ impl<'a> Scan<'a> {
             }
             _ => None,
         };
+        let mut row_scores = vec![f32::NAN; scores.len()];
         for row in 0..batch.num_rows() {
+            for (score, scores) in row_scores.iter_mut().zip(scores) {
+                *score = scores[row];
+            }
             Row {
                 hash: hasher.hash(row),
                 label: view
@@ -565,7 +571,7 @@ impl<'a> Scan<'a> {
                 time: times
                     .as_ref()
                     .map_or(crate::spill::NO_TIME, |times| times[row]),
-                scores: scores.iter().map(|scores| scores[row]).collect(),
+                scores: &row_scores,
             }
             .encode(&mut rows);
         }

@@ -44,7 +44,7 @@ the false-discovery rate by Benjamini–Hochberg. Group findings carry p-values 
 /// A judged record.
 pub(crate) struct Record<'r> {
     pub(crate) ordinal: u64,
-    pub(crate) row: &'r Row,
+    pub(crate) row: &'r Row<'r>,
     pub(crate) calibrated: &'r [Calibrated],
     pub(crate) score: f32,
     pub(crate) p_value: f64,
@@ -143,7 +143,7 @@ impl Collected {
             .detectors
             .iter_mut()
             .zip(&mut self.scored)
-            .zip(&record.row.scores)
+            .zip(record.row.scores)
         {
             if score.is_finite() {
                 *scored += 1;
@@ -171,7 +171,7 @@ impl Collected {
         let mut detectors: Vec<(String, f64)> = record
             .calibrated
             .iter()
-            .zip(&record.row.scores)
+            .zip(record.row.scores)
             .filter_map(|(detector, &score)| {
                 Some((detector.id.to_owned(), detector.p_value(score)?))
             })
@@ -195,11 +195,12 @@ impl Collected {
     }
 
     /// Counts labels, sources and times of a finding's records; findings come in report order.
-    pub(crate) fn add_finding(&mut self, finding: &Finding, spill: &mut Spill) -> io::Result<()> {
+    pub(crate) fn add_finding(&mut self, finding: &Finding, spill: &Spill) -> io::Result<()> {
         let mut counts = FindingCounts::default();
         if self.counts.len() < MAX_FINDINGS {
             for &ordinal in &finding.records {
-                let Some(row) = spill.range(ordinal, 1)?.pop() else {
+                let block = spill.range(ordinal, 1)?;
+                let Some((_, row)) = block.rows().next() else {
                     continue;
                 };
                 *counts.labels.entry(row.label).or_default() += 1;

@@ -37,5 +37,5 @@ pub use findings::FindingsWriter;
 pub use manifest::{FileDigest, Manifest};
 pub use roles::{GivenRoles, RolePlan, assign_roles};
 pub use run_folder::RunFolder;
-pub use scores::{RecordId, ScoreRow, ScoresWriter};
+pub use scores::{RecordId, ScoreRow, ScoresWriter, score_batch};
 pub use split::{Decisions, RecordNote, SplitCounts, split_file, write_unscanned_reasons};

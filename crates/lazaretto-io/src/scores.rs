@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array,
-    UInt64Array,
+    ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray, StringBuilder,
+    UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use lazaretto_core::{RowHash, Verdict};
@@ -138,7 +138,7 @@ impl ScoresWriter {
     /// As [`Self::append`]; [`IoError::Encode`] when a row has another number of detectors or
     /// another kind of id.
     pub fn append_rows(&mut self, rows: &[ScoreRow<'_>]) -> Result<(), IoError> {
-        let batch = batch(&self.schema, rows)?;
+        let batch = score_batch(&self.schema, rows)?;
         self.append(&batch)
     }
 
@@ -231,7 +231,12 @@ fn properties(schema: &SchemaRef) -> WriterProperties {
     properties.build()
 }
 
-fn batch(schema: &SchemaRef, rows: &[ScoreRow<'_>]) -> Result<RecordBatch, IoError> {
+/// A batch of `schema`, which is [`ScoresWriter::schema`], for threads that make batches while
+/// another one appends them.
+///
+/// # Errors
+/// As [`ScoresWriter::append_rows`].
+pub fn score_batch(schema: &SchemaRef, rows: &[ScoreRow<'_>]) -> Result<RecordBatch, IoError> {
     const FIXED: usize = 9;
     let detectors = schema.fields().len() - FIXED;
     if let Some(row) = rows.iter().find(|row| row.detectors.len() != detectors) {
@@ -244,11 +249,7 @@ fn batch(schema: &SchemaRef, rows: &[ScoreRow<'_>]) -> Result<RecordBatch, IoErr
     let double = |value: f64| (!value.is_nan()).then_some(value);
     let mut columns: Vec<ArrayRef> = vec![
         ids(schema, rows)?,
-        Arc::new(
-            rows.iter()
-                .map(|row| row.row_hash.map(hexadecimal))
-                .collect::<StringArray>(),
-        ),
+        Arc::new(hashes(rows)),
         Arc::new(StringArray::from_iter_values(
             rows.iter().map(|row| row.file),
         )),
@@ -285,6 +286,17 @@ fn batch(schema: &SchemaRef, rows: &[ScoreRow<'_>]) -> Result<RecordBatch, IoErr
         ) as ArrayRef
     }));
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| encode(error.to_string()))
+}
+
+fn hashes(rows: &[ScoreRow<'_>]) -> StringArray {
+    let mut hashes = StringBuilder::with_capacity(rows.len(), 64 * rows.len());
+    for row in rows {
+        match row.row_hash {
+            Some(hash) => hashes.append_value(blake3::Hash::from_bytes(hash.0).to_hex().as_str()),
+            None => hashes.append_null(),
+        }
+    }
+    hashes.finish()
 }
 
 fn ids(schema: &SchemaRef, rows: &[ScoreRow<'_>]) -> Result<ArrayRef, IoError> {

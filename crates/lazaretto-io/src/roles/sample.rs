@@ -7,6 +7,7 @@ use arrow::array::types::Float64Type;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
+use rayon::prelude::*;
 
 use super::given::{is_string, vector_item};
 use crate::dataset::Dataset;
@@ -69,27 +70,16 @@ impl ColumnSample {
 pub(super) fn take(dataset: &Dataset) -> Result<Vec<ColumnSample>, IoError> {
     let units = dataset.units();
     let chosen = units.len().min(SAMPLE_UNITS);
+    let wanted = SAMPLE_ROWS.div_ceil(chosen.max(1) as u64) as usize;
+    let parts: Vec<(Vec<RecordBatch>, Option<IoError>)> = (0..chosen)
+        .into_par_iter()
+        .map(|pick| of_unit(dataset, pick * units.len() / chosen, wanted))
+        .collect::<Result<_, _>>()?;
     let mut batches: Vec<RecordBatch> = Vec::new();
     let mut failure = None;
-    for pick in 0..chosen {
-        let unit = pick * units.len() / chosen;
-        let wanted = SAMPLE_ROWS.div_ceil(chosen as u64) as usize;
-        let mut taken = 0;
-        for batch in dataset.batches_of(unit, None, SAMPLE_BYTES)? {
-            match batch {
-                Ok(batch) => {
-                    let rows = batch.num_rows().min(wanted - taken);
-                    batches.push(batch.slice(0, rows));
-                    taken += rows;
-                }
-                Err(IoError::Interrupted) => return Err(IoError::Interrupted),
-                // An unreadable unit is the scan's to report; other units tell enough.
-                Err(error) => failure = failure.or(Some(error)),
-            }
-            if taken >= wanted {
-                break;
-            }
-        }
+    for (some, error) in parts {
+        batches.extend(some);
+        failure = failure.or(error);
     }
     match failure {
         Some(error) if batches.is_empty() => return Err(error),
@@ -98,6 +88,32 @@ pub(super) fn take(dataset: &Dataset) -> Result<Vec<ColumnSample>, IoError> {
     let sample = concat_batches(dataset.full_schema(), &batches)
         .unwrap_or_else(|_| RecordBatch::new_empty(dataset.full_schema().clone()));
     Ok(sample.columns().iter().map(examine).collect())
+}
+
+/// The first `wanted` records of a unit, and why there are fewer when it cannot be read.
+fn of_unit(
+    dataset: &Dataset,
+    unit: usize,
+    wanted: usize,
+) -> Result<(Vec<RecordBatch>, Option<IoError>), IoError> {
+    let mut batches = Vec::new();
+    let mut taken = 0;
+    for batch in dataset.batches_of(unit, None, SAMPLE_BYTES)? {
+        match batch {
+            Ok(batch) => {
+                let rows = batch.num_rows().min(wanted - taken);
+                batches.push(batch.slice(0, rows));
+                taken += rows;
+            }
+            Err(IoError::Interrupted) => return Err(IoError::Interrupted),
+            // An unreadable unit is the scan's to report; other units tell enough.
+            Err(error) => return Ok((batches, Some(error))),
+        }
+        if taken >= wanted {
+            break;
+        }
+    }
+    Ok((batches, None))
 }
 
 fn examine(column: &ArrayRef) -> ColumnSample {
