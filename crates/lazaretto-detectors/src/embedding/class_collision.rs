@@ -370,6 +370,7 @@ impl Detector for ClassCollision {
         family: Family::Embedding,
         summary: "groups of one class that lie among the records of others",
         score_kind: ScoreKind::Rule,
+        by_default: true,
         fit_roles: &[],
         score_roles: &[Role::Label],
         intermediates: &[Intermediate::Neighbors],

@@ -173,6 +173,7 @@ impl Detector for KnnLabelDisagreement {
         family: Family::Label,
         summary: "labels that the most similar records contradict",
         score_kind: ScoreKind::Statistical,
+        by_default: true,
         fit_roles: &[],
         score_roles: &[Role::Label],
         intermediates: &[Intermediate::Neighbors],

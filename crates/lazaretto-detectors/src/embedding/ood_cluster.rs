@@ -235,6 +235,7 @@ impl Detector for OodCluster {
         family: Family::Embedding,
         summary: "groups of records far from every class whose labels do not agree",
         score_kind: ScoreKind::Rule,
+        by_default: true,
         fit_roles: &[],
         score_roles: &[Role::Label],
         intermediates: &[Intermediate::Neighbors],

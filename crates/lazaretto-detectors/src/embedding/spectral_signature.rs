@@ -120,6 +120,7 @@ impl Detector for SpectralSignature {
         family: Family::Embedding,
         summary: "vectors that stretch their class in one direction",
         score_kind: ScoreKind::Statistical,
+        by_default: true,
         fit_roles: &[Role::Embedding, Role::Label],
         score_roles: &[Role::Embedding, Role::Label],
         intermediates: &[],

@@ -211,6 +211,7 @@ impl Detector for TightCluster {
         family: Family::Embedding,
         summary: "floods of nearly identical vectors",
         score_kind: ScoreKind::Rule,
+        by_default: true,
         fit_roles: &[],
         score_roles: &[Role::Label],
         intermediates: &[Intermediate::Neighbors],

@@ -1,8 +1,8 @@
 //! Detectors of outlying values in columns of numbers, and of planted ones in any columns.
 
+mod cells;
 mod column_scores;
 pub mod copod;
-mod cells;
 pub mod ecod;
 mod forest;
 pub mod hbos;

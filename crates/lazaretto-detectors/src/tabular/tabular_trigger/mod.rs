@@ -164,6 +164,7 @@ impl Detector for TabularTrigger {
         family: Family::Tabular,
         summary: "value combinations that steer the label of records which argue for another one",
         score_kind: ScoreKind::Rule,
+        by_default: true,
         fit_roles: &[Role::Numeric, Role::Categorical, Role::Label],
         score_roles: &[Role::Numeric, Role::Categorical, Role::Label, Role::Source],
         intermediates: &[],

@@ -152,6 +152,7 @@ impl Detector for ValueProfile {
         family: Family::Tabular,
         summary: "numbers out of range and categories that belong to no or another column",
         score_kind: ScoreKind::Rule,
+        by_default: true,
         fit_roles: &[Role::Numeric, Role::Categorical],
         score_roles: &[Role::Numeric, Role::Categorical, Role::Source],
         intermediates: &[],
