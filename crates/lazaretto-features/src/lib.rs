@@ -14,6 +14,7 @@
 mod classes;
 mod dense;
 mod fit;
+pub mod guide;
 mod linear;
 mod model;
 pub mod moments;
@@ -26,6 +27,7 @@ pub mod settings;
 pub mod tokens;
 
 pub use fit::{FeatureFit, fit_roles, score_roles};
+pub use guide::Guide;
 pub use model::FeatureModel;
 pub use moments::Moments;
 pub use quantiles::QuantileSketch;
