@@ -14,6 +14,7 @@ use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
 use crate::tabular::hbos::Hbos;
 use crate::tabular::isolation_forest::IsolationForest;
+use crate::tabular::loda::Loda;
 use crate::tabular::pca_reconstruction::PcaReconstruction;
 use crate::text::surface::TextSurface;
 use crate::text::trigger::TextTrigger;
@@ -27,6 +28,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<Hbos>(),
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
+    Registration::of::<Loda>(),
     Registration::of::<NearDuplicates>(),
     Registration::of::<PcaReconstruction>(),
     Registration::of::<TextSurface>(),

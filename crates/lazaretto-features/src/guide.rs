@@ -85,7 +85,7 @@ impl Guide {
             (0..FEW)
                 .map(|idx| {
                     let point = points[(start + idx as usize).min(last)];
-                    usize::from((idx < n_in_cell) & (point < value))
+                    usize::from(idx < n_in_cell) & usize::from(point < value)
                 })
                 .sum::<usize>()
                 + start
