@@ -19,6 +19,7 @@ use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
 use crate::tabular::hbos::Hbos;
 use crate::tabular::isolation_forest::IsolationForest;
+use crate::tabular::loda::Loda;
 use crate::tabular::pca_reconstruction::PcaReconstruction;
 use crate::tabular::tabular_trigger::TabularTrigger;
 use crate::tabular::value_profile::ValueProfile;
@@ -36,6 +37,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<KnnLabelDisagreement>(),
+    Registration::of::<Loda>(),
     Registration::of::<NearDuplicates>(),
     Registration::of::<OodCluster>(),
     Registration::of::<PcaReconstruction>(),

@@ -43,6 +43,13 @@ const CASES: &[Case] = &[
         "isolation-forest",
         Auroc(0.01),
     ),
+    // As many cuts on both sides, for the same reason, and as many bins.
+    (
+        "loda",
+        || json!({"cuts": 1000, "bins": 10}),
+        "loda",
+        Auroc(0.01),
+    ),
     // By default the score is another one, which sees broken correlations: see its documentation.
     (
         "pca-reconstruction",

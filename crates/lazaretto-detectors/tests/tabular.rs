@@ -8,11 +8,12 @@ use ndarray::{Array2, ShapeBuilder as _};
 use serde_json::{Value, json};
 
 /// The detectors that look at numeric columns directly.
-const NUMERIC: [&str; 5] = [
+const NUMERIC: [&str; 6] = [
     "copod",
     "ecod",
     "hbos",
     "isolation-forest",
+    "loda",
     "pca-reconstruction",
 ];
 
@@ -114,6 +115,7 @@ fn planted_outliers_are_ranked_first() {
         ("hbos", 0.99),
         ("isolation-forest", 0.99),
         ("knn-distance", 0.97),
+        ("loda", 0.99),
         ("pca-reconstruction", 0.99),
     ] {
         let auroc = outcome(id, &json!({}), &dataset).auroc(&is_poison);
@@ -176,7 +178,7 @@ fn a_constant_column_changes_nothing() {
     wider
         .push_column(ndarray::Array1::from_elem(1000, 7.0).view())
         .unwrap();
-    for id in ["copod", "ecod", "hbos", "pca-reconstruction"] {
+    for id in ["copod", "ecod", "hbos", "loda", "pca-reconstruction"] {
         let before = outcome(id, &json!({}), &dataset).scores;
         let after = outcome(id, &json!({}), &of_numbers(wider.clone())).scores;
         assert_eq!(before, after, "{id}");
@@ -189,7 +191,7 @@ fn units_do_not_matter() {
     let mut scaled = dataset.numeric.clone().unwrap();
     scaled.column_mut(0).mapv_inplace(|value| value * 1024.0);
     scaled.column_mut(1).mapv_inplace(|value| value / 4096.0);
-    for id in ["copod", "ecod", "hbos", "pca-reconstruction"] {
+    for id in ["copod", "ecod", "hbos", "loda", "pca-reconstruction"] {
         let before = outcome(id, &json!({}), &dataset).scores;
         let after = outcome(id, &json!({}), &of_numbers(scaled.clone())).scores;
         assert!(rank_correlation(&before, &after) > 0.999, "{id}");

@@ -14,6 +14,7 @@
 mod classes;
 mod dense;
 mod fit;
+pub mod guide;
 pub mod indicators;
 mod linear;
 mod model;
@@ -27,6 +28,7 @@ pub mod settings;
 pub mod tokens;
 
 pub use fit::{FeatureFit, fit_roles, score_roles};
+pub use guide::Guide;
 pub use indicators::IndicatorModels;
 pub use model::FeatureModel;
 pub use moments::Moments;

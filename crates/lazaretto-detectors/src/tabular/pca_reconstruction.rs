@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::tabular::principal_components::{BLOCK_ROWS, Distance, PrincipalComponents};
+use crate::tabular::principal_components::{Distance, PrincipalComponents};
 use crate::tabular::sample::{RowSample, Rows, width};
+use crate::tabular::standardised::BLOCK_ROWS;
 
 /// With fewer records than this, components are chance.
 const MIN_ROWS: usize = 32;

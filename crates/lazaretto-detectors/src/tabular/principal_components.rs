@@ -7,56 +7,12 @@ use lazaretto_core::NotApplicable;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis};
 
-use crate::tabular::sample::{Number as _, Rows};
-
-/// Rows scored together. Blocks always have this many, the last one filled up, so that a record's
-/// score does not depend on where its batch ends.
-pub(crate) const BLOCK_ROWS: usize = 512;
+use crate::tabular::sample::Rows;
+use crate::tabular::standardised::{BLOCK_ROWS, Standardisation};
 
 /// Components with less than this share of the largest variance are rounding, not structure: their
 /// direction is arbitrary and dividing by their variance would drown all others.
 const SMALLEST_SHARE: f64 = 1e-9;
-
-/// Standardised values stay within this, infinite ones are this far out: their squares still add
-/// up in single precision.
-const FARTHEST: f32 = 1e6;
-
-/// A column that varies, and how to standardise it.
-#[derive(Clone, Copy, Debug)]
-struct Scaling {
-    column: usize,
-    mean: f64,
-    per_deviation: f64,
-}
-
-impl Scaling {
-    /// The scaling of a column by its sample, leaving out infinite values; `None` when it is constant.
-    fn of(column: usize, values: ArrayView1<'_, f64>) -> Option<Self> {
-        let present = || {
-            values
-                .iter()
-                .copied()
-                .filter(|value| value.abs() < f64::LARGEST)
-        };
-        let count = present().count() as f64;
-        let mean = present().sum::<f64>() / count;
-        let variance = present().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-        let deviation = variance.sqrt();
-        // What is left of a constant after the rounding of its mean does not vary.
-        let varies = deviation > mean.abs() * 1e-12 && (1.0 / deviation).is_finite();
-        varies.then_some(Self {
-            column,
-            mean,
-            per_deviation: 1.0 / deviation,
-        })
-    }
-
-    fn apply(&self, value: f64) -> f32 {
-        let standardised = (value - self.mean) * self.per_deviation;
-        // `clamp` keeps NaN.
-        (standardised as f32).clamp(-FARTHEST, FARTHEST)
-    }
-}
 
 /// What the place of a record relative to the components counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,14 +27,13 @@ pub(crate) enum Distance {
 /// Principal components of standardised columns.
 #[derive(Debug)]
 pub struct PrincipalComponents {
-    scalings: Vec<Scaling>,
-    width: usize,
-    /// `n_components × n_scalings`, unit vectors.
+    standardisation: Standardisation,
+    /// `n_components × n_columns`, unit vectors.
     components: Array2<f32>,
     /// What each component's part of the distance is multiplied with.
     weights: Vec<f32>,
     distance: Distance,
-    /// The inverse covariance that the components stand for, `n_scalings × n_scalings`; empty
+    /// The inverse covariance that the components stand for, `n_columns × n_columns`; empty
     /// where the distance does not need it.
     precision: Array2<f32>,
 }
@@ -93,22 +48,17 @@ impl PrincipalComponents {
         max_columns: usize,
         distance: Distance,
     ) -> Result<Self, NotApplicable> {
-        let scalings: Vec<Scaling> = sample
-            .columns()
-            .into_iter()
-            .enumerate()
-            .filter_map(|(column, values)| Scaling::of(column, values))
-            .collect();
-        if scalings.is_empty() {
+        let standardisation = Standardisation::of(sample);
+        let n_columns = standardisation.n_columns();
+        if n_columns == 0 {
             return Err(NotApplicable::new("every column is constant"));
         }
-        if scalings.len() > max_columns {
+        if n_columns > max_columns {
             return Err(NotApplicable::new(format!(
-                "{} columns that vary, at most {max_columns} are decomposed",
-                scalings.len()
+                "{n_columns} columns that vary, at most {max_columns} are decomposed"
             )));
         }
-        let covariance = covariance(sample, &scalings);
+        let covariance = covariance(sample, &standardisation);
         let (variances, vectors) = eigen(&covariance).ok_or_else(|| {
             NotApplicable::new("the covariance of the columns could not be decomposed")
         })?;
@@ -119,7 +69,7 @@ impl PrincipalComponents {
             .rev()
             .filter(|&idx| variances[idx] > largest * SMALLEST_SHARE)
             .collect();
-        let mut components = Array2::zeros((kept.len(), scalings.len()));
+        let mut components = Array2::zeros((kept.len(), n_columns));
         for (mut component, &idx) in components.rows_mut().into_iter().zip(&kept) {
             let vector = vectors.col(idx);
             let sign = sign_of(vector.iter().copied());
@@ -141,10 +91,9 @@ impl PrincipalComponents {
             Distance::UnitVectors => Array2::zeros((0, 0)),
         };
         Ok(Self {
-            weights,
-            width: sample.ncols(),
-            scalings,
+            standardisation,
             components,
+            weights,
             distance,
             precision,
         })
@@ -152,40 +101,27 @@ impl PrincipalComponents {
 
     /// Number of values per record.
     pub(crate) fn width(&self) -> usize {
-        self.width
+        self.standardisation.width()
     }
 
     /// Scores `scores.len()` rows (at most [`BLOCK_ROWS`]) from `first` on by their distance. NaN
     /// for rows without any value.
     pub(crate) fn score(&self, rows: &Rows<'_>, first: usize, scores: &mut [f32]) {
-        let n_rows = scores.len();
-        let mut block = Array2::<f32>::zeros((self.scalings.len(), BLOCK_ROWS));
+        let mut block = self.standardisation.block(rows, first, scores.len());
         let mut squares = [0.0_f32; BLOCK_ROWS];
         let mut n_missing = [0.0_f32; BLOCK_ROWS];
-        let mut values = Vec::with_capacity(n_rows);
-        for (scaling, mut column) in self.scalings.iter().zip(block.rows_mut()) {
-            values.clear();
-            rows.append_column(scaling.column, first, n_rows, &mut values);
+        for mut column in block.rows_mut() {
             let sums = squares.iter_mut().zip(&mut n_missing);
-            for ((target, &value), (square, n_missing)) in column.iter_mut().zip(&values).zip(sums)
-            {
-                let standardised = scaling.apply(value);
-                let missing = standardised.is_nan();
-                *target = if missing { 0.0 } else { standardised };
+            for (value, (square, n_missing)) in column.iter_mut().zip(sums) {
+                let missing = value.is_nan();
                 // The mean square of a standardised column is 1: a missing value counts as that.
-                *square += if missing {
-                    1.0
-                } else {
-                    standardised * standardised
-                };
+                *square += if missing { 1.0 } else { *value * *value };
                 *n_missing += f32::from(u8::from(missing));
             }
         }
-        if self.distance == Distance::Mahalanobis {
-            for (row_idx, &n_missing) in n_missing.iter().take(n_rows).enumerate() {
-                if n_missing > 0.0 {
-                    self.impute(rows, first + row_idx, block.column_mut(row_idx));
-                }
+        for (row_idx, mut row) in block.columns_mut().into_iter().enumerate() {
+            if n_missing[row_idx] > 0.0 {
+                self.fill_in(&mut row);
             }
         }
         let mut projections = Array2::<f32>::zeros((self.components.nrows(), BLOCK_ROWS));
@@ -209,13 +145,13 @@ impl PrincipalComponents {
         }
         if self.distance == Distance::Mahalanobis {
             // The mean over the records is 1 per component; a missing value counts its part.
-            let part = self.weights.len() as f32 / self.scalings.len() as f32;
+            let part = self.weights.len() as f32 / self.standardisation.n_columns() as f32;
             for (score, &n_missing) in scores.iter_mut().zip(&n_missing) {
                 *score += part * n_missing;
             }
         }
         for (score, &n_missing) in scores.iter_mut().zip(&n_missing) {
-            if n_missing as usize == self.scalings.len() {
+            if n_missing as usize == self.standardisation.n_columns() {
                 *score = f32::NAN;
             }
         }
@@ -225,18 +161,21 @@ impl PrincipalComponents {
 impl PrincipalComponents {
     /// Gives the missing values of a standardised row what the others let expect, which is where
     /// the distance is smallest: the mean would be far out where columns go together.
-    fn impute(&self, rows: &Rows<'_>, row_idx: usize, mut row: ArrayViewMut1<'_, f32>) {
+    fn fill_in(&self, row: &mut ArrayViewMut1<'_, f32>) {
         /// Times that each missing value is set in turn; they settle quickly.
         const SWEEPS: usize = 4;
-        let is_missing = |scaling: &Scaling| rows.is_missing(row_idx, scaling.column);
-        let missing: Vec<usize> = (0..self.scalings.len())
-            .filter(|&idx| is_missing(&self.scalings[idx]))
-            .collect();
+        let missing: Vec<usize> = (0..row.len()).filter(|&idx| row[idx].is_nan()).collect();
+        for &idx in &missing {
+            row[idx] = 0.0;
+        }
+        if self.distance == Distance::UnitVectors {
+            return;
+        }
         for _ in 0..SWEEPS {
             for &idx in &missing {
                 let curvature = self.precision[[idx, idx]];
                 if curvature > 0.0 {
-                    row[idx] -= self.precision.row(idx).dot(&row) / curvature;
+                    row[idx] -= self.precision.row(idx).dot(row) / curvature;
                 }
             }
         }
@@ -244,20 +183,20 @@ impl PrincipalComponents {
 }
 
 /// Covariance of the standardised sample, with missing values at the mean.
-fn covariance(sample: ArrayView2<'_, f64>, scalings: &[Scaling]) -> Array2<f64> {
+fn covariance(sample: ArrayView2<'_, f64>, standardisation: &Standardisation) -> Array2<f64> {
     /// Rows standardised at a time, which bounds the copy.
     const ROWS: usize = 1024;
-    let width = scalings.len();
+    let width = standardisation.n_columns();
     let mut covariance = Array2::zeros((width, width));
-    let mut block = Array2::zeros((ROWS.min(sample.nrows()), width));
     for rows in sample.axis_chunks_iter(Axis(0), ROWS) {
-        block.fill(0.0);
-        for (mut target, row) in block.rows_mut().into_iter().zip(rows.rows()) {
-            for (target, scaling) in target.iter_mut().zip(scalings) {
-                let value = f64::from(scaling.apply(row[scaling.column]));
-                *target = if value.is_nan() { 0.0 } else { value };
+        let present = |value: f32| {
+            if value.is_nan() {
+                0.0
+            } else {
+                f64::from(value)
             }
-        }
+        };
+        let block = standardisation.sample(rows).mapv(present);
         general_mat_mul(1.0, &block.t(), &block, 1.0, &mut covariance);
     }
     covariance /= sample.nrows() as f64;

@@ -108,14 +108,6 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Whether the value of row `row_idx` in a column is missing.
-    pub(crate) fn is_missing(&self, row_idx: usize, column: usize) -> bool {
-        match self {
-            Self::Numeric(rows) => rows[[row_idx, column]].is_nan(),
-            Self::Embedding(rows) => rows[[row_idx, column]].is_nan(),
-        }
-    }
-
     /// Whether row `row_idx` has a value at all.
     fn has_value(&self, row_idx: usize) -> bool {
         match self {

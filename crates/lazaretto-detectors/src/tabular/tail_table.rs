@@ -1,11 +1,8 @@
 //! One column's tail probabilities, compiled for fast lookup.
 
-use lazaretto_features::QuantileSketch;
+use lazaretto_features::{Guide, QuantileSketch};
 
 use crate::tabular::column_scores::ColumnScore;
-
-/// Cells of the guide per point: with two, most cells hold one point or none.
-const CELLS_PER_POINT: usize = 2;
 
 /// Skewness closer to 0 than this is rounding: a sum in another order may give it another sign.
 const NO_SKEWNESS: f64 = 1e-9;
@@ -55,6 +52,7 @@ pub struct TailTable {
 /// Values at a point and in the gap before it.
 #[derive(Clone, Copy, Debug)]
 struct Step {
+    point: f64,
     /// At the point itself.
     at: f32,
     /// Just after the point before.
@@ -86,6 +84,7 @@ impl TailTable {
             let length = points.last().map_or(0.0, |last| point - last);
             let per_length: f64 = 1.0 / length;
             steps.push(Step {
+                point,
                 at: at as f32,
                 gap_start: gap_start as f32,
                 gap_end: gap_end as f32,
@@ -116,14 +115,14 @@ impl TailTable {
                 self.outside[1]
             };
         };
-        if self.points[n_below] == value {
+        if step.point == value {
             step.at
         } else if value.is_nan() {
             self.missing
         } else if n_below == 0 {
             self.outside[0]
         } else {
-            let share = ((value - self.points[n_below - 1]) * step.per_length) as f32;
+            let share = ((value - self.steps[n_below - 1].point) * step.per_length) as f32;
             step.gap_start + (step.gap_end - step.gap_start) * share
         }
     }
@@ -137,71 +136,6 @@ impl ColumnScore for TailTable {
     fn add(&self, values: &[f64], sums: &mut [f32]) {
         for (sum, &value) in sums.iter_mut().zip(values) {
             *sum += self.value(value, self.guide.n_below(&self.points, value));
-        }
-    }
-}
-
-/// A grid of equal cells over the bulk of the points, which says for each cell how many points
-/// come before it. Looking a value up then takes one cell and a short count, where a search by
-/// halves takes a dozen steps of unpredictable branches.
-#[derive(Debug)]
-struct Guide {
-    start: f64,
-    per_length: f64,
-    /// Number of points in earlier cells, for each cell and for the end.
-    before: Vec<u32>,
-}
-
-impl Guide {
-    fn new(points: &[f64]) -> Self {
-        // The outermost points of a long tail would stretch the grid over nothing.
-        let margin = points.len() / 100;
-        let inner = &points[margin..points.len() - margin];
-        let start = inner.first().copied().unwrap_or(0.0);
-        let length = inner.last().copied().unwrap_or(0.0) - start;
-        let n_cells = points.len() * CELLS_PER_POINT + 2;
-        let per_length = (n_cells - 2) as f64 / length;
-        let usable = start.is_finite() && length > 0.0 && per_length.is_finite();
-        let mut guide = Self {
-            start: if usable { start } else { 0.0 },
-            per_length: if usable { per_length } else { 0.0 },
-            before: vec![0; n_cells + 1],
-        };
-        for &point in points {
-            let cell = guide.cell(point);
-            guide.before[cell + 1] += 1;
-        }
-        let mut sum = 0;
-        for before in &mut guide.before {
-            sum += *before;
-            *before = sum;
-        }
-        guide
-    }
-
-    /// The cell of a value. Never decreases with the value, which is all that correctness needs;
-    /// the first and last cell hold everything outside the grid.
-    fn cell(&self, value: f64) -> usize {
-        // Infinity times a length of 0 would not be a number, and land in the wrong cell.
-        let offset = (value - self.start).clamp(f64::MIN, f64::MAX);
-        let position = offset * self.per_length + 1.0;
-        #[expect(
-            clippy::cast_sign_loss,
-            reason = "the cast saturates: 0 below, NaN too"
-        )]
-        let cell = position as usize;
-        cell.min(self.before.len() - 2)
-    }
-
-    /// The number of points below `value`.
-    fn n_below(&self, points: &[f64], value: f64) -> usize {
-        let cell = self.cell(value);
-        let (start, end) = (self.before[cell] as usize, self.before[cell + 1] as usize);
-        let in_cell = &points[start..end];
-        if in_cell.len() > 16 {
-            start + in_cell.partition_point(|&point| point < value)
-        } else {
-            start + in_cell.iter().filter(|&&point| point < value).count()
         }
     }
 }
@@ -251,31 +185,6 @@ mod tests {
         );
         assert!(start <= middle && middle <= end, "{start} {middle} {end}");
         assert!(lookup(&table, 1e300).is_finite());
-    }
-
-    #[test]
-    fn the_guide_finds_what_a_plain_search_finds() {
-        let spread: Vec<f64> = (0..700).map(|i| f64::from(i - 350)).collect();
-        let long_tailed: Vec<f64> = (0..700).map(|i| f64::from(i).exp()).collect();
-        let ends = [
-            f64::NEG_INFINITY,
-            -1e300,
-            -0.0,
-            1e-300,
-            2.0,
-            1e300,
-            f64::INFINITY,
-        ];
-        for points in [spread, long_tailed, ends.to_vec(), vec![5.0], Vec::new()] {
-            let guide = Guide::new(&points);
-            let between = points
-                .iter()
-                .flat_map(|&p| [p, p.next_up(), p.next_down(), p * 1.5]);
-            for value in between.chain(ends) {
-                let expected = points.partition_point(|&point| point < value);
-                assert_eq!(guide.n_below(&points, value), expected, "{value}");
-            }
-        }
     }
 
     #[test]

@@ -83,10 +83,16 @@ def isolation_forest(values, seed):
 
 @peer("loda", scaling="standard", random=True)
 def loda(values, seed):
-    """pyod LODA(n_random_cuts=1000)"""
+    """pyod LODA(n_random_cuts=1000): its projections and histograms, but each value looked up in its own bin"""
     from pyod.models.loda import LODA
 
-    return LODA(n_random_cuts=1000, random_state=seed).fit(values).decision_scores_
+    # decision_scores_ searches limits_[:n_bins - 1] and so takes the bin after the value's own.
+    model = LODA(n_random_cuts=1000, random_state=seed).fit(values)
+    scores = np.zeros(len(values))
+    for projection, histogram, limits in zip(model.projections_, model.histograms_, model.limits_):
+        bins = np.searchsorted(limits[1:-1], values @ projection, side="right")
+        scores -= np.log(histogram[bins])
+    return scores
 
 
 def without_constants(values):
