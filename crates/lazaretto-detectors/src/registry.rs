@@ -10,19 +10,27 @@ use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
 use crate::embedding::knn_distance::KnnDistance;
 use crate::label::confident_learning::ConfidentLearning;
+use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::ecod::Ecod;
+use crate::tabular::ensemble::TabularEnsemble;
+use crate::tabular::gmm_density::GmmDensity;
 use crate::tabular::isolation_forest::IsolationForest;
+use crate::tabular::robust_mahalanobis::RobustMahalanobis;
 use crate::text::surface::TextSurface;
 use crate::text::trigger::TextTrigger;
 
 /// All detectors, sorted by id. One line each; the tests below hold the conventions.
 pub static REGISTRY: &[Registration] = &[
+    Registration::of::<ConditionalFrequency>(),
     Registration::of::<ConfidentLearning>(),
     Registration::of::<Ecod>(),
     Registration::of::<ExactDuplicates>(),
+    Registration::of::<GmmDensity>(),
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<NearDuplicates>(),
+    Registration::of::<RobustMahalanobis>(),
+    Registration::of::<TabularEnsemble>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
 ];
