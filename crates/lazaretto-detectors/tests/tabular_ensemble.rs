@@ -52,7 +52,6 @@ fn a_combination_that_no_column_shows_is_found() {
         ("robust-mahalanobis", 0.97),
         ("gmm-density", 0.95),
         ("tabular-ensemble", 0.9),
-        ("conditional-frequency", 0.95),
     ] {
         let auroc = auroc(id);
         assert!(auroc > floor, "{id}: {auroc}");

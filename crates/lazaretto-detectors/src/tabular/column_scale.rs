@@ -43,7 +43,9 @@ impl Scale {
         let n = known.len() as f64;
         let tame = |value: f64| value.clamp(low, high);
         let centre = known.iter().map(|&value| tame(value) / n).sum::<f64>();
-        let variance = known.iter().map(|&value| (tame(value) - centre).powi(2) / n);
+        let variance = known
+            .iter()
+            .map(|&value| (tame(value) - centre).powi(2) / n);
         let spread = variance.sum::<f64>().sqrt();
         // Rounding alone must not look like a spread.
         (spread > centre.abs() * 1e-12 && spread <= LARGEST).then_some(Self {

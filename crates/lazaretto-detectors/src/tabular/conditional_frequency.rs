@@ -130,7 +130,11 @@ impl Detector for ConditionalFrequency {
     fn start(&self, context: &FitContext) -> Self::State {
         // The tables take the other half.
         let memory = context.memory_bytes / 2;
-        RecordSample::new(self.params.sample_rows as usize, widths(&context.facts), memory)
+        RecordSample::new(
+            self.params.sample_rows as usize,
+            widths(&context.facts),
+            memory,
+        )
     }
 
     fn fit(&self, _context: &FitContext, state: &mut Self::State, batch: &Batch<'_>) {
@@ -212,9 +216,8 @@ impl ConditionalFrequencyModel {
                 "{n_rows} records with values, at least {MIN_ROWS} are needed"
             )));
         }
-        let pairs = PairTable::fit(sample, memory_bytes).ok_or_else(|| {
-            NotApplicable::new("fewer than two columns with values that repeat")
-        })?;
+        let pairs = PairTable::fit(sample, memory_bytes)
+            .ok_or_else(|| NotApplicable::new("fewer than two columns with values that repeat"))?;
         Ok(Self {
             pairs,
             places: sample.places.clone(),

@@ -128,7 +128,11 @@ impl Mixture {
             .map(|terms: Vec<f64>| {
                 // Far out every density underflows; their logarithms do not.
                 let most = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                most + terms.iter().map(|term| (term - most).exp()).sum::<f64>().ln()
+                most + terms
+                    .iter()
+                    .map(|term| (term - most).exp())
+                    .sum::<f64>()
+                    .ln()
             })
             .collect()
     }
@@ -168,7 +172,12 @@ mod tests {
         let at = |x: f64| mixture.ln_densities(Array2::from_elem((1, 2), x).view())[0];
         assert!(at(2.0) < at(0.0) - 4.0 && at(2.0) < at(4.0) - 4.0);
         assert!(at(1e6).is_finite() && at(1e6) < at(100.0));
-        assert_eq!(Mixture::fit(&clouds(900, &[0.0], 2), 6, 1).unwrap().n_components(), 1);
+        assert_eq!(
+            Mixture::fit(&clouds(900, &[0.0], 2), 6, 1)
+                .unwrap()
+                .n_components(),
+            1
+        );
     }
 
     #[test]

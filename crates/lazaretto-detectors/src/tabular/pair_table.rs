@@ -52,7 +52,8 @@ impl PairTable {
             .iter()
             .map(|column| {
                 let rows = 0..sample.n_rows();
-                rows.map(|row| column.code_of_sampled(sample, row)).collect()
+                rows.map(|row| column.code_of_sampled(sample, row))
+                    .collect()
             })
             .collect();
         let n_columns = columns.len();
@@ -88,8 +89,7 @@ impl PairTable {
         for pair in &self.pairs {
             let width = self.columns[pair.second].n_codes();
             let values = codes[pair.first].iter().zip(&codes[pair.second]);
-            for ((score, (&first, &second)), &sampled) in
-                scores.iter_mut().zip(values).zip(sampled)
+            for ((score, (&first, &second)), &sampled) in scores.iter_mut().zip(values).zip(sampled)
             {
                 let cell = usize::from(first) * width + usize::from(second);
                 *score += if sampled {

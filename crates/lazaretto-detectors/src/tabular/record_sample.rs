@@ -268,7 +268,9 @@ pub(crate) struct Places(Vec<(u64, u32)>);
 impl Places {
     /// The row of the sample that holds the record with this ordinal, if it was sampled.
     pub(crate) fn of(&self, ordinal: u64) -> Option<u32> {
-        let found = self.0.binary_search_by_key(&ordinal, |&(ordinal, _)| ordinal);
+        let found = self
+            .0
+            .binary_search_by_key(&ordinal, |&(ordinal, _)| ordinal);
         found.ok().map(|idx| self.0[idx].1)
     }
 }

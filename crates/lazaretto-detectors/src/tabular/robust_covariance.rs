@@ -9,11 +9,11 @@
 //! Verdonck 2020): with many records per column the weight is next to 0, with fewer records than
 //! columns there is still an inverse.
 
+use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{
     LltRegularization, cholesky_in_place, cholesky_in_place_scratch,
 };
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
-use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::{Mat, Par, Spec};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use statrs::distribution::{ChiSquared, ContinuousCDF};

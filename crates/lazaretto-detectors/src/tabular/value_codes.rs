@@ -106,8 +106,10 @@ impl Codes {
             return None;
         }
         let kept = counts.iter().take(MAX_VALUES);
-        let mut places: Vec<(u64, u16)> =
-            kept.zip(2..).map(|(&(value, _), code)| (value, code)).collect();
+        let mut places: Vec<(u64, u16)> = kept
+            .zip(2..)
+            .map(|(&(value, _), code)| (value, code))
+            .collect();
         places.sort_unstable();
         Some(Self::Categories(places))
     }

@@ -139,7 +139,8 @@ impl Members {
     /// Keeps the members that `keep` says yes to, by position.
     pub(crate) fn retain(&mut self, keep: &[bool]) {
         let mut keep = keep.iter();
-        self.members.retain(|_| keep.next().is_some_and(|&keep| keep));
+        self.members
+            .retain(|_| keep.next().is_some_and(|&keep| keep));
     }
 
     /// The raw scores of the records from `first_row` on, at most [`BLOCK_ROWS`]: one vector per

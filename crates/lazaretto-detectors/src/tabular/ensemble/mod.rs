@@ -48,10 +48,11 @@ const CALIBRATION_ROWS: usize = 4096;
 /// - pairs, where there are categories: combinations of values that almost never occur together
 ///   (see `conditional-frequency`)
 ///
-/// Every score becomes a surprise, `−ln` of the share of the sample that scores as high; members
-/// are averaged within their family, and so are the families after the same step. A family
-/// counts by the square of its mean correlation with the others, so one that contradicts the
-/// rest is not heard; pairs always count in full. Columns are scaled by their standard deviation
+/// Every score becomes a surprise, `−ln` of the probability of a score as high; members are
+/// averaged within their family, and so are the first three families after the same step. A
+/// family counts by the square of its mean correlation with the other two, so one that
+/// contradicts them is not heard. Pairs see what the others cannot: they are joined by the
+/// harmonic mean of the two probabilities, which is about the smaller one. Columns are scaled by their standard deviation
 /// without the influence of far values, and values beyond 5 of them grow logarithmically.
 /// More than 512 columns are projected to 512 for distances and covariances. A missing value is
 /// an ordinary one for every member but the rarity, infinite values are extreme ones, constant
@@ -159,7 +160,11 @@ impl Detector for TabularEnsemble {
     fn start(&self, context: &FitContext) -> Self::State {
         // The other half is for the copies that the members keep.
         let memory = context.memory_bytes / 2;
-        RecordSample::new(self.params.sample_rows as usize, widths(&context.facts), memory)
+        RecordSample::new(
+            self.params.sample_rows as usize,
+            widths(&context.facts),
+            memory,
+        )
     }
 
     fn fit(&self, _context: &FitContext, state: &mut Self::State, batch: &Batch<'_>) {

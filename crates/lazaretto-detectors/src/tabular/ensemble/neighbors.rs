@@ -127,7 +127,9 @@ impl Nearest {
 
     fn cut(&mut self) {
         if self.found.len() > self.k {
-            let (_, kth, _) = self.found.select_nth_unstable_by(self.k - 1, f32::total_cmp);
+            let (_, kth, _) = self
+                .found
+                .select_nth_unstable_by(self.k - 1, f32::total_cmp);
             self.bound = *kth;
             self.found.truncate(self.k);
         }

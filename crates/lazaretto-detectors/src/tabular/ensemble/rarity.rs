@@ -10,7 +10,10 @@ use crate::tabular::record_sample::{Records, Sample};
 /// with the records give the same AUROC within 0.006.
 const N_BINS: usize = 16;
 /// Share of the fullest bin that an empty one counts as.
-const FLOOR: f64 = 0.02;
+const BIN_FLOOR: f64 = 0.01;
+/// Share of the most frequent category that an unseen one counts as: categories have no
+/// neighbours that could speak for them.
+const CATEGORY_FLOOR: f64 = 0.001;
 
 /// A histogram per numeric column (HBOS: Goldstein & Dengel 2012) and a table of frequencies per
 /// categorical one; the score is the sum of the negative logarithms of the frequencies relative to
@@ -38,9 +41,9 @@ struct Frequencies {
     unseen: f32,
 }
 
-fn surprise(count: u32, most: u32) -> f32 {
+fn surprise(count: u32, most: u32, floor: f64) -> f32 {
     let share = f64::from(count) / f64::from(most.max(1));
-    -(share.min(1.0) + FLOOR).ln() as f32
+    -(share.min(1.0) + floor).ln() as f32
 }
 
 impl Rarity {
@@ -92,8 +95,11 @@ impl Bins {
         }
         let missing = (values.len() - scaled.len()) as u32;
         let most = counts.iter().copied().max().unwrap_or(0).max(missing);
-        bins.surprises = counts.iter().map(|&count| surprise(count, most)).collect();
-        bins.missing = surprise(missing, most);
+        bins.surprises = counts
+            .iter()
+            .map(|&count| surprise(count, most, BIN_FLOOR))
+            .collect();
+        bins.missing = surprise(missing, most, BIN_FLOOR);
         Some(bins)
     }
 
@@ -112,7 +118,7 @@ impl Bins {
             return self.missing;
         }
         self.bin(self.scale.apply(value))
-            .map_or_else(|| surprise(0, 1), |bin| self.surprises[bin])
+            .map_or_else(|| surprise(0, 1, BIN_FLOOR), |bin| self.surprises[bin])
     }
 }
 
@@ -125,12 +131,12 @@ impl Frequencies {
         let most = counts.values().copied().max().unwrap_or(0);
         let mut surprises: Vec<(u64, f32)> = counts
             .into_iter()
-            .map(|(value, count)| (value, surprise(count, most)))
+            .map(|(value, count)| (value, surprise(count, most, CATEGORY_FLOOR)))
             .collect();
         surprises.sort_unstable_by_key(|&(value, _)| value);
         Self {
             surprises,
-            unseen: surprise(0, 1),
+            unseen: surprise(0, 1, CATEGORY_FLOOR),
         }
     }
 

@@ -2,19 +2,33 @@
 
 /// Points of a distribution that are kept.
 const MAX_POINTS: usize = 4096;
+/// Upper fraction beyond which the tail is taken as exponential.
+const TAIL: f64 = 0.05;
+/// Upper fraction at which the exponential is fitted to begin.
+const TAIL_START: f64 = 0.2;
+/// Surprises beyond this grow logarithmically: no member alone decides everything.
+const SOFT_LIMIT: f64 = 10.0;
 
 /// The distribution of one score over the sample; turns scores into `−ln P(S ≥ s)`.
 ///
-/// That is how scores are unified here (Kriegel, Kröger, Schubert & Zimek 2011 fit a
-/// distribution; ranks need none): the middle of the distribution, where detectors disagree at random, counts
-/// little, and the tail much. On 21 `ADBench` sets this was as good as or better than ranks,
-/// normal scores and robust z-scores for each of fifteen sets of members.
+/// That is how scores are unified here (Kriegel, Kröger, Schubert & Zimek 2011): the middle of the
+/// distribution, where detectors disagree at random, counts little, and the tail much. Up to the
+/// upper 5 % the probability is the share of the sample; beyond, it follows the exponential
+/// through the upper 20 % and 5 %, so that what lies beyond does not say how unusual it is itself.
+/// On 21 `ADBench` sets surprises were as good as or better than ranks, normal scores and robust
+/// z-scores for each of fifteen sets of members; the exponential tail adds 0.007 to the average
+/// precision.
 #[derive(Debug)]
 pub(crate) struct Surprise {
     /// Ascending.
     points: Vec<f32>,
-    /// Mean excess over the upper tenth, for scores beyond all points.
-    tail: f32,
+    tail: Option<Tail>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    start: f64,
+    scale: f64,
 }
 
 impl Surprise {
@@ -28,14 +42,14 @@ impl Surprise {
                 .map(|i| points[i * last / (MAX_POINTS - 1)])
                 .collect();
         }
-        let upper = &points[points.len() - points.len() / 10..];
-        let tail = upper.first().map_or(0.0, |&first| {
-            upper.iter().map(|&point| point - first).sum::<f32>() / upper.len() as f32
-        });
-        Self {
-            points,
-            tail: if tail > 0.0 { tail } else { f32::INFINITY },
-        }
+        let upper = |fraction: f64| {
+            let idx = ((1.0 - fraction) * points.len().saturating_sub(1) as f64) as usize;
+            points.get(idx).copied().map_or(0.0, f64::from)
+        };
+        let start = upper(TAIL);
+        let scale = (start - upper(TAIL_START)) / (TAIL_START / TAIL).ln();
+        let tail = (scale > 0.0).then_some(Tail { start, scale });
+        Self { points, tail }
     }
 
     /// Whether all scores are the same, so that the member says nothing.
@@ -46,25 +60,37 @@ impl Surprise {
     /// The surprise of a score, about `ln 2` at the median, without an upper bound; the one of
     /// the median for NaN.
     pub(crate) fn of(&self, score: f32) -> f32 {
-        let n = self.points.len();
-        if score.is_nan() || n == 0 {
+        if score.is_nan() || self.points.is_empty() {
             return std::f32::consts::LN_2;
         }
+        let surprise = match self.tail {
+            Some(tail) if f64::from(score) > tail.start => {
+                (f64::from(score) - tail.start) / tail.scale - TAIL.ln()
+            }
+            Some(_) => self.by_rank(score).min(-TAIL.ln()),
+            // Too many ties for a tail.
+            None => self.by_rank(score),
+        };
+        let excess = (surprise - SOFT_LIMIT).max(0.0);
+        (surprise.min(SOFT_LIMIT) + excess.ln_1p()) as f32
+    }
+
+    fn by_rank(&self, score: f32) -> f64 {
+        let n = self.points.len();
         let below = self.points.partition_point(|&point| point < score);
         let up_to = below + self.points[below..].partition_point(|&point| point <= score);
         // Every point stands in the middle of its own step.
         let rank = if up_to > below {
-            (below + up_to) as f32 / 2.0
+            (below + up_to) as f64 / 2.0
         } else if below == 0 {
             0.5
         } else if below == n {
-            let beyond = (score - self.points[n - 1]) / self.tail;
-            return (2.0 * n as f32).ln() + beyond;
+            n as f64 - 0.25
         } else {
             let (left, right) = (self.points[below - 1], self.points[below]);
-            below as f32 - 0.5 + (score - left) / (right - left)
+            below as f64 - 0.5 + f64::from((score - left) / (right - left))
         };
-        -(1.0 - rank / n as f32).ln()
+        -(1.0 - rank / n as f64).ln()
     }
 }
 
@@ -77,7 +103,9 @@ mod tests {
         let scores: Vec<f32> = (0..1000).map(|i| i as f32).collect();
         let surprise = Surprise::fit(&scores);
         assert!((surprise.of(499.5) - 0.693).abs() < 1e-3);
-        assert!((surprise.of(989.5) - 100.0_f32.ln()).abs() < 1e-2);
+        assert!((surprise.of(939.5) - 16.6_f32.ln()).abs() < 1e-2);
+        // Beyond, a straight line through the logarithms of 20 % at 800 and 5 % at 950.
+        assert!((surprise.of(1100.0) - 80.0_f32.ln()).abs() < 0.05);
         let mut last = f32::NEG_INFINITY;
         for step in -100..5000 {
             let value = surprise.of(step as f32 * 0.5);

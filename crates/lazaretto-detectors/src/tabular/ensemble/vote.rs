@@ -17,7 +17,10 @@ struct Family {
 #[derive(Debug)]
 pub(crate) struct Vote {
     members: Vec<Surprise>,
+    /// The families that look at the same thing, the record's place among the others.
     families: Vec<Family>,
+    /// Distribution of their weighted mean, and the family that looks at something else.
+    pairs: Option<(Surprise, Family)>,
 }
 
 impl Vote {
@@ -35,7 +38,12 @@ impl Vote {
                 .collect();
             let means = mean_surprises(&surprises, &positions, raw);
             let surprise = Surprise::fit(&means);
-            votes.push(means.iter().map(|&mean| surprise.of(mean)).collect::<Vec<f32>>());
+            votes.push(
+                means
+                    .iter()
+                    .map(|&mean| surprise.of(mean))
+                    .collect::<Vec<f32>>(),
+            );
             families.push((
                 kind,
                 Family {
@@ -45,17 +53,31 @@ impl Vote {
                 },
             ));
         }
-        let agreed = agreement(&families, &votes);
-        for ((_, family), weight) in families.iter_mut().zip(agreed) {
+        let pairs = match families.last() {
+            Some((Kind::Pairs, _)) if families.len() > 1 => families.pop(),
+            _ => None,
+        };
+        let mut families: Vec<Family> = families.into_iter().map(|(_, family)| family).collect();
+        let weights = agreement(&votes[..families.len()]);
+        for (family, weight) in families.iter_mut().zip(weights) {
             family.weight = weight;
         }
-        Self {
+        let mut vote = Self {
             members: surprises,
-            families: families.into_iter().map(|(_, family)| family).collect(),
+            families,
+            pairs: None,
+        };
+        if let Some((_, family)) = pairs {
+            let mut means = vec![0.0; raw.first().map_or(0, Vec::len)];
+            vote.combine(raw, &mut means);
+            vote.pairs = Some((Surprise::fit(&means), family));
         }
+        vote
     }
 
-    /// The weighted mean surprise of each record.
+    /// The score of each record: the weighted mean surprise of the families; with pairs, the
+    /// logarithm of the harmonic mean of both probabilities (Wilson 2019), which is about the
+    /// smaller of them: what only one of the two can see must not be averaged away.
     pub(crate) fn combine(&self, raw: &[Vec<f32>], scores: &mut [f32]) {
         scores.fill(0.0);
         let total: f32 = self.families.iter().map(|family| family.weight).sum();
@@ -63,6 +85,14 @@ impl Vote {
             let means = mean_surprises(&self.members, &family.members, raw);
             for (score, mean) in scores.iter_mut().zip(means) {
                 *score += family.weight * family.surprise.of(mean) / total;
+            }
+        }
+        if let Some((surprise, family)) = &self.pairs {
+            let means = mean_surprises(&self.members, &family.members, raw);
+            for (score, mean) in scores.iter_mut().zip(means) {
+                let (left, right) = (surprise.of(*score), family.surprise.of(mean));
+                let (less, more) = (left.min(right), left.max(right));
+                *score = more + (less - more).exp().ln_1p() - std::f32::consts::LN_2;
             }
         }
     }
@@ -82,27 +112,25 @@ fn mean_surprises(surprises: &[Surprise], members: &[usize], raw: &[Vec<f32>]) -
 
 /// The weight of each family: the square of its mean correlation with the others, so that one
 /// that contradicts the rest is not heard (the idea of SELECT: Rayana & Akoglu 2016), relative to
-/// the largest. Pairs of values look at something that the others cannot see and always count in
-/// full.
-fn agreement(families: &[(Kind, Family)], votes: &[Vec<f32>]) -> Vec<f32> {
-    let comparable: Vec<usize> = (0..families.len())
-        .filter(|&idx| families[idx].0 != Kind::Pairs)
-        .collect();
-    let mut weights = vec![1.0_f32; families.len()];
-    if comparable.len() < 3 {
-        return weights;
+/// the largest.
+fn agreement(votes: &[Vec<f32>]) -> Vec<f32> {
+    if votes.len() < 3 {
+        return vec![1.0; votes.len()];
     }
-    for &idx in &comparable {
-        let others = comparable.iter().filter(|&&other| other != idx);
-        let sum: f32 = others.map(|&other| correlation(&votes[idx], &votes[other])).sum();
-        let mean = sum / (comparable.len() - 1) as f32;
-        weights[idx] = mean.max(0.0).powi(2);
+    let squared = |idx: usize| {
+        let others = (0..votes.len()).filter(|&other| other != idx);
+        let sum: f32 = others
+            .map(|other| correlation(&votes[idx], &votes[other]))
+            .sum();
+        (sum / (votes.len() - 1) as f32).max(0.0).powi(2)
+    };
+    let weights: Vec<f32> = (0..votes.len()).map(squared).collect();
+    let most = weights.iter().copied().fold(0.0, f32::max);
+    if most > 0.0 {
+        weights.iter().map(|weight| weight / most).collect()
+    } else {
+        vec![1.0; votes.len()]
     }
-    let most = comparable.iter().map(|&idx| weights[idx]).fold(0.0, f32::max);
-    for &idx in &comparable {
-        weights[idx] = if most > 0.0 { weights[idx] / most } else { 1.0 };
-    }
-    weights
 }
 
 /// Pearson's correlation; 0 when one of them is constant.
@@ -118,7 +146,11 @@ fn correlation(left: &[f32], right: &[f32]) -> f32 {
         of_right += r * r;
     }
     let scale = (of_left * of_right).sqrt();
-    if scale > 0.0 { (both / scale) as f32 } else { 0.0 }
+    if scale > 0.0 {
+        (both / scale) as f32
+    } else {
+        0.0
+    }
 }
 
 #[cfg(test)]
