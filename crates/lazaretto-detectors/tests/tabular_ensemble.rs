@@ -17,7 +17,7 @@ fn outcome(id: &str, parameters: &Value, dataset: &Dataset) -> Outcome {
 /// Numbers with one record in a hundred changed.
 fn planted(change: impl Fn(&mut Array2<f64>, usize)) -> (Dataset, Vec<bool>) {
     let mut dataset = Dataset::numbers(N, 9);
-    let mut numeric = dataset.numeric.take().unwrap();
+    let mut numeric = dataset.numeric.take().expect("numbers have columns");
     let is_poison: Vec<bool> = (0..N).map(|row| row % 100 == 0).collect();
     for row in (0..N).filter(|&row| is_poison[row]) {
         change(&mut numeric, row);

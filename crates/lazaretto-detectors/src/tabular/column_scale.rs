@@ -13,6 +13,12 @@ const SOFT_LIMIT: f64 = 5.0;
 pub(crate) const BLOCK_ROWS: usize = 256;
 /// More columns than this are projected to as many coordinates.
 const MAX_WIDTH: usize = 512;
+/// From this many columns on it is asked whether they are the parts of one vector.
+const VECTOR_WIDTH: usize = 128;
+/// The parts of a vector have more distinct values than this, in nine of ten columns.
+const VECTOR_DISTINCT: usize = 20;
+/// Spreads of the columns at most this far apart, from the lowest to the highest tenth.
+const VECTOR_SPREADS: f64 = 4.0;
 /// Sets the projection apart from other uses of the run's seed.
 const PROJECTION: u64 = 0x70_726f_6a65_6374;
 
@@ -64,6 +70,33 @@ impl Scale {
         let excess = (scaled.abs() - SOFT_LIMIT).max(0.0);
         (scaled.abs().min(SOFT_LIMIT) + excess.ln_1p()).copysign(scaled) as f32
     }
+}
+
+/// Whether the numbers look like the parts of one vector (an embedding in columns of its own):
+/// many columns of one unit with many values each.
+pub(crate) fn looks_like_vectors(sample: &Sample) -> bool {
+    let n_columns = sample.numbers.ncols();
+    if n_columns < VECTOR_WIDTH {
+        return false;
+    }
+    let columns: Vec<_> = sample.numbers.axis_iter(Axis(1)).enumerate().collect();
+    let (mut spreads, rich): (Vec<f64>, Vec<bool>) = columns
+        .into_par_iter()
+        .filter_map(|(column, values)| {
+            let spread = Scale::of(column, values)?.spread;
+            let mut bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
+            bits.sort_unstable();
+            bits.dedup();
+            Some((spread, bits.len() > VECTOR_DISTINCT))
+        })
+        .unzip();
+    let n_rich = rich.iter().filter(|&&rich| rich).count();
+    if n_rich * 10 < n_columns * 9 {
+        return false;
+    }
+    spreads.sort_unstable_by(f64::total_cmp);
+    let last = spreads.len() - 1;
+    spreads[last - last / 10] <= VECTOR_SPREADS * spreads[last / 10]
 }
 
 /// The coordinates of records: scaled columns without the constant ones, or a random projection

@@ -56,7 +56,7 @@ const MIN_ROWS: usize = 32;
 /// ```
 ///
 /// # References
-/// - McLachlan, Peel: Finite mixture models, Wiley 2000, <https://doi.org/10.1002/0471721182>.
+/// - `McLachlan`, Peel: Finite mixture models, Wiley 2000, <https://doi.org/10.1002/0471721182>.
 /// - Schwarz: Estimating the dimension of a model, Annals of Statistics 1978,
 ///   <https://doi.org/10.1214/aos/1176344136>.
 /// - Garcia-Escudero, Gordaliza, Matrán, Mayo-Iscar: A general trimming approach to robust cluster

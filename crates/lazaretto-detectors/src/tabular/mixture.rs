@@ -81,7 +81,7 @@ impl Mixture {
             let centred = bulk - &centre;
             let mut covariance = centred.t().dot(&centred) / bulk.nrows() as f64;
             covariance.diag_mut().mapv_inplace(|x| x + REGULARISATION);
-            let ellipsoid = Ellipsoid::new(centre, shrunk(covariance, bulk.nrows()))?;
+            let ellipsoid = Ellipsoid::new(centre, &shrunk(covariance, bulk.nrows()))?;
             return Some(Self {
                 components: vec![(0.0, ellipsoid)],
             });
@@ -100,7 +100,7 @@ impl Mixture {
                 let covariance = fitted.covariances().index_axis(Axis(0), idx).to_owned();
                 let n = (weight * bulk.nrows() as f64) as usize;
                 let ellipsoid =
-                    Ellipsoid::new(fitted.means().row(idx).to_owned(), shrunk(covariance, n))?;
+                    Ellipsoid::new(fitted.means().row(idx).to_owned(), &shrunk(covariance, n))?;
                 Some((weight.ln(), ellipsoid))
             })
             .collect::<Option<Vec<_>>>()?;

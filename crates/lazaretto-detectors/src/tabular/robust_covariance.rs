@@ -1,7 +1,7 @@
 //! Where most of the records lie and how they spread, whatever the rest does.
 //!
 //! The minimum covariance determinant: the mean and covariance of that half of the records whose
-//! covariance has the smallest determinant. Found by the concentration steps of FastMCD
+//! covariance has the smallest determinant. Found by the concentration steps of `FastMCD`
 //! (Rousseeuw & Van Driessen 1999, theorem 1) from deterministic starting halves as in `DetMCD`
 //! (Hubert, Rousseeuw & Verdonck 2012), then re-weighted (section 5 of the former). Covariances
 //! are shrunk towards a multiple of the identity by the oracle-approximating weight (Chen, Wiesel,
@@ -67,11 +67,11 @@ impl Ellipsoid {
         let centre = chosen.mean_axis(Axis(0))?;
         let centred = &chosen - &centre;
         let covariance = centred.t().dot(&centred) / positions.len() as f64;
-        Self::new(centre, shrunk(covariance, positions.len()))
+        Self::new(centre, &shrunk(covariance, positions.len()))
     }
 
     /// From a centre and a covariance; `None` when it is not positive definite.
-    pub(crate) fn new(centre: Array1<f64>, covariance: Array2<f64>) -> Option<Self> {
+    pub(crate) fn new(centre: Array1<f64>, covariance: &Array2<f64>) -> Option<Self> {
         let width = centre.len();
         let mut factor = Mat::from_fn(width, width, |i, j| covariance[(i, j)]);
         let scratch = cholesky_in_place_scratch::<f64>(width, Par::Seq, Spec::default());
@@ -197,7 +197,7 @@ fn starts(rows: ArrayView2<'_, f64>, median: &Array1<f64>, size: usize) -> Vec<V
     let tangents = centred.mapv(f64::tanh);
     for bounded in [signs, tangents] {
         let covariance = bounded.t().dot(&bounded) / rows.nrows() as f64;
-        if let Some(metric) = Ellipsoid::new(median.clone(), shrunk(covariance, rows.nrows())) {
+        if let Some(metric) = Ellipsoid::new(median.clone(), &shrunk(covariance, rows.nrows())) {
             starts.push(nearest(&metric.squared_distances(rows), size));
         }
     }

@@ -8,6 +8,7 @@ use crate::tabular::column_scale::{BLOCK_ROWS, Coordinates, widen};
 use crate::tabular::ensemble::neighbors::NeighborSearch;
 use crate::tabular::ensemble::rarity::Rarity;
 use crate::tabular::forest::Forest;
+use crate::tabular::mixture::Mixture;
 use crate::tabular::pair_table::PairTable;
 use crate::tabular::record_sample::{Records, Sample};
 use crate::tabular::robust_covariance::Ellipsoid;
@@ -20,6 +21,9 @@ const TREE_ROWS: usize = 256;
 const FOREST_ROWS: usize = 4096;
 /// Records from which the robust covariance is estimated.
 const COVARIANCE_ROWS: usize = 8192;
+/// Records and components of the mixture.
+const MIXTURE_ROWS: usize = 4096;
+const MIXTURE_COMPONENTS: usize = 6;
 /// Points of each column's distribution for the tail member.
 const TAIL_POINTS: usize = 4096;
 /// Multiply-adds that the search for neighbours may take over the whole dataset.
@@ -55,6 +59,8 @@ pub(crate) enum Member {
     Neighbors(NeighborSearch),
     /// Robust Mahalanobis distance.
     Ellipsoid(Ellipsoid),
+    /// Density of a mixture of Gaussians.
+    Mixture(Mixture),
     /// Combinations of values rarer than independence lets expect.
     Pairs(PairTable),
 }
@@ -65,7 +71,7 @@ impl Member {
         match self {
             Self::Forest(_) | Self::Tails(_) | Self::Rarity(_) => Kind::Margins,
             Self::Neighbors(_) => Kind::Distance,
-            Self::Ellipsoid(_) => Kind::Covariance,
+            Self::Ellipsoid(_) | Self::Mixture(_) => Kind::Covariance,
             Self::Pairs(_) => Kind::Pairs,
         }
     }
@@ -98,12 +104,15 @@ impl Members {
         let mut members = Vec::new();
         let coordinates = Coordinates::fit(sample, setting.vectors, setting.seed);
         if let Some(coordinates) = &coordinates {
-            let forest_rows = sample.n_rows().min(FOREST_ROWS);
-            let pool = sample.numbers.slice(ndarray::s![..forest_rows, ..]);
-            let pool = pool.mapv(|value| value as f32);
-            let forest = Forest::grow(pool.view(), N_TREES, TREE_ROWS, setting.seed);
-            members.push(Member::Forest(forest));
+            // Cuts along the axes and single columns say little about hundreds of columns of one
+            // unit: on topics of news as vectors of 256 parts a forest's AUROC is 0.55, the
+            // distances' 0.93.
             if !setting.vectors {
+                let forest_rows = sample.n_rows().min(FOREST_ROWS);
+                let pool = sample.numbers.slice(ndarray::s![..forest_rows, ..]);
+                let pool = pool.mapv(|value| value as f32);
+                let forest = Forest::grow(pool.view(), N_TREES, TREE_ROWS, setting.seed);
+                members.push(Member::Forest(forest));
                 members.push(Member::Tails(tails(sample)));
             }
             let n_search = search_rows(setting.n_rows, coordinates.width()).min(sample.n_rows());
@@ -112,6 +121,11 @@ impl Members {
             let bulk = widen(rows.slice(ndarray::s![..covariance_rows, ..]));
             if let Some(ellipsoid) = Ellipsoid::robust(bulk.view()) {
                 members.push(Member::Ellipsoid(ellipsoid));
+            }
+            if setting.vectors {
+                let bulk = rows.slice(ndarray::s![..rows.nrows().min(MIXTURE_ROWS), ..]);
+                let mixture = Mixture::fit(&bulk.to_owned(), MIXTURE_COMPONENTS, setting.seed);
+                members.extend(mixture.map(Member::Mixture));
             }
             let rows = rows.slice_move(ndarray::s![..n_search, ..]);
             let search = NeighborSearch::new(rows, setting.neighbors);
@@ -191,7 +205,12 @@ impl Members {
                     let squared = ellipsoid.squared_distances(widen(coordinates.view()).view());
                     scores = squared.into_iter().map(|d| d.sqrt() as f32).collect();
                 }
-                (Member::Neighbors(_) | Member::Ellipsoid(_), None) => {}
+                (Member::Mixture(mixture), Some(coordinates)) => {
+                    let densities = mixture.ln_densities(widen(coordinates.view()).view());
+                    scores = densities.into_iter().map(|d| -d as f32).collect();
+                }
+                // Not fitted without coordinates.
+                (Member::Neighbors(_) | Member::Ellipsoid(_) | Member::Mixture(_), None) => {}
             }
             scores.truncate(n_rows);
             scores

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::tabular::column_scale::BLOCK_ROWS;
+use crate::tabular::column_scale::{BLOCK_ROWS, looks_like_vectors};
 use crate::tabular::ensemble::members::{Members, Setting};
 use crate::tabular::ensemble::surprise::Surprise;
 use crate::tabular::ensemble::vote::Vote;
@@ -35,8 +35,8 @@ const CALIBRATION_ROWS: usize = 4096;
 /// vectors of a dataset that has nothing else.
 ///
 /// # Why it matters
-/// Which detector is right depends on the data, and without labels nobody knows which. On 47
-/// public sets each single detector is among the worst on some; the agreement of different kinds
+/// Which detector is right depends on the data, and without labels nobody knows which. In the
+/// 57 sets of `ADBench` each single one is poor on some; the agreement of different kinds
 /// is seldom bad.
 ///
 /// # How it works
@@ -56,7 +56,9 @@ const CALIBRATION_ROWS: usize = 4096;
 /// without the influence of far values, and values beyond 5 of them grow logarithmically.
 /// More than 512 columns are projected to 512 for distances and covariances. A missing value is
 /// an ordinary one for every member but the rarity, infinite values are extreme ones, constant
-/// columns are left out. Vectors get one scale for all parts, and no tails or histograms.
+/// columns are left out. Vectors, and 128 or more columns that look
+/// like the parts of one, get one scale for all parts, a mixture of Gaussians (see `gmm-density`)
+/// in the covariance family, and no margins.
 ///
 /// On 21 `ADBench` sets the mean AUROC is 0.76, of single detectors 0.74 (isolation forest),
 /// 0.73 (nearest neighbours, ECOD), 0.74 (minimum covariance determinant).
@@ -88,7 +90,7 @@ const CALIBRATION_ROWS: usize = 4096;
 ///   Explorations 2015, <https://doi.org/10.1145/2830544.2830549>.
 /// - Rayana, Akoglu: Less is more: building selective anomaly ensembles, TKDD 2016,
 ///   <https://arxiv.org/abs/1501.01924>.
-/// - Han, Hu, Huang, Jiang, Zhao: ADBench, `NeurIPS` 2022, <https://arxiv.org/abs/2206.09426>.
+/// - Han, Hu, Huang, Jiang, Zhao: `ADBench`, `NeurIPS` 2022, <https://arxiv.org/abs/2206.09426>.
 /// - Members: see `isolation-forest`, `ecod`, `hbos`, `knn-distance`, `robust-mahalanobis`,
 ///   `conditional-frequency`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -189,7 +191,13 @@ impl Detector for TabularEnsemble {
             memory_bytes: context.memory_bytes / 4,
             seed: context.seed,
         };
-        TabularEnsembleModel::fit(&state.finish(), setting)
+        let sample = state.finish();
+        let setting = Setting {
+            vectors: setting.vectors
+                || sample.categories.ncols() == 0 && looks_like_vectors(&sample),
+            ..setting
+        };
+        TabularEnsembleModel::fit(&sample, setting)
     }
 
     fn start_evidence(&self, _model: &Self::Model) -> Self::Evidence {}
