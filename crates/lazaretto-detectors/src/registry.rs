@@ -23,17 +23,25 @@ use crate::tabular::loda::Loda;
 use crate::tabular::pca_reconstruction::PcaReconstruction;
 use crate::tabular::tabular_trigger::TabularTrigger;
 use crate::tabular::value_profile::ValueProfile;
+use crate::tabular::conditional_frequency::ConditionalFrequency;
+use crate::tabular::ecod::Ecod;
+use crate::tabular::ensemble::TabularEnsemble;
+use crate::tabular::gmm_density::GmmDensity;
+use crate::tabular::isolation_forest::IsolationForest;
+use crate::tabular::robust_mahalanobis::RobustMahalanobis;
 use crate::text::surface::TextSurface;
 use crate::text::trigger::TextTrigger;
 
 /// All detectors, sorted by id. One line each; the tests below hold the conventions.
 pub static REGISTRY: &[Registration] = &[
     Registration::of::<ClassCollision>(),
+    Registration::of::<ConditionalFrequency>(),
     Registration::of::<ConfidentLearning>(),
     Registration::of::<Copod>(),
     Registration::of::<Ecod>(),
     Registration::of::<ExactDuplicates>(),
     Registration::of::<Hbos>(),
+    Registration::of::<GmmDensity>(),
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<KnnLabelDisagreement>(),
@@ -43,6 +51,8 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<PcaReconstruction>(),
     Registration::of::<SpectralSignature>(),
     Registration::of::<TabularTrigger>(),
+    Registration::of::<RobustMahalanobis>(),
+    Registration::of::<TabularEnsemble>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
     Registration::of::<TightCluster>(),
