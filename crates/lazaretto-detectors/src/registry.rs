@@ -15,20 +15,18 @@ use crate::embedding::ood_cluster::OodCluster;
 use crate::embedding::spectral_signature::SpectralSignature;
 use crate::embedding::tight_cluster::TightCluster;
 use crate::label::confident_learning::ConfidentLearning;
+use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
+use crate::tabular::ensemble::TabularEnsemble;
+use crate::tabular::gmm_density::GmmDensity;
 use crate::tabular::hbos::Hbos;
 use crate::tabular::isolation_forest::IsolationForest;
 use crate::tabular::loda::Loda;
 use crate::tabular::pca_reconstruction::PcaReconstruction;
+use crate::tabular::robust_mahalanobis::RobustMahalanobis;
 use crate::tabular::tabular_trigger::TabularTrigger;
 use crate::tabular::value_profile::ValueProfile;
-use crate::tabular::conditional_frequency::ConditionalFrequency;
-use crate::tabular::ecod::Ecod;
-use crate::tabular::ensemble::TabularEnsemble;
-use crate::tabular::gmm_density::GmmDensity;
-use crate::tabular::isolation_forest::IsolationForest;
-use crate::tabular::robust_mahalanobis::RobustMahalanobis;
 use crate::text::surface::TextSurface;
 use crate::text::trigger::TextTrigger;
 
@@ -40,8 +38,8 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<Copod>(),
     Registration::of::<Ecod>(),
     Registration::of::<ExactDuplicates>(),
-    Registration::of::<Hbos>(),
     Registration::of::<GmmDensity>(),
+    Registration::of::<Hbos>(),
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<KnnLabelDisagreement>(),
@@ -49,10 +47,10 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<NearDuplicates>(),
     Registration::of::<OodCluster>(),
     Registration::of::<PcaReconstruction>(),
-    Registration::of::<SpectralSignature>(),
-    Registration::of::<TabularTrigger>(),
     Registration::of::<RobustMahalanobis>(),
+    Registration::of::<SpectralSignature>(),
     Registration::of::<TabularEnsemble>(),
+    Registration::of::<TabularTrigger>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
     Registration::of::<TightCluster>(),
