@@ -8,5 +8,7 @@ mod resemblance;
 mod sample;
 pub mod tabular_trigger;
 mod tail_table;
+#[cfg(test)]
+mod test_support;
 pub mod value_profile;
 mod words;
