@@ -29,5 +29,7 @@ mod standardised;
 pub mod tabular_trigger;
 mod tail_table;
 mod value_codes;
+#[cfg(test)]
+mod test_support;
 pub mod value_profile;
 mod words;

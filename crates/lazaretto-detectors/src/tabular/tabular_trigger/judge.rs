@@ -12,6 +12,8 @@ use super::search::{Candidate, Item, Search};
 
 /// Share of a candidate's records that must have a further value for it to belong to the trigger.
 const SHARED: f64 = 0.95;
+/// The same for a value that most other records have as well: there all must share it.
+const SHARED_FREQUENT: f64 = 0.99;
 /// Largest chance that so many records share the further value by accident.
 const SHARED_P: f64 = 1e-8;
 /// Least log-likelihood ratio of "relabelled" to "natural".
@@ -146,8 +148,8 @@ impl Judge<'_> {
             let Some(run) = carried.chunk_by(|a, b| a == b).max_by_key(|run| run.len()) else {
                 continue;
             };
-            let value = run[0];
-            if value == NULL || (run.len() as f64) < SHARED * rows.len() as f64 {
+            let (value, share) = (run[0], run.len() as f64 / rows.len() as f64);
+            if value == NULL || share < SHARED {
                 continue;
             }
             let others = (0..self.table.n_rows())
@@ -158,7 +160,13 @@ impl Judge<'_> {
                 n += 1.0;
                 with += f64::from(u8::from(has));
             }
-            if (with / n).powf(run.len() as f64) <= SHARED_P {
+            let common: f64 = with / n;
+            let needed = if common > 0.5 {
+                SHARED_FREQUENT
+            } else {
+                SHARED
+            };
+            if share >= needed && common.powf(run.len() as f64) <= SHARED_P {
                 items.push((column, value));
             }
         }

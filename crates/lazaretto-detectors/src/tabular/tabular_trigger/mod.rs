@@ -42,7 +42,7 @@ const MAX_CLASSES: usize = 1000;
 /// 1. From a sample of at most `sample_rows` labelled records (all of them, where they fit), every
 ///    value, pair and promising triple in at least `min_records` records is counted by class.
 ///    Candidates have one label in at least `min_purity` of their records, in at most
-///    `max_fraction` of all records, and no part of them explains that (binomial, 0.001). Numbers
+///    `max_fraction` of all records, and no part of them explains that (binomial, 0.05). Numbers
 ///    count as exact values.
 /// 2. A classifier that did not see the record (cross-validated, on binned numbers and categories)
 ///    says what the record argues for without the columns of the combination. The chance

@@ -8,8 +8,11 @@ use super::TabularTriggerParams;
 
 /// Columns whose pairs are searched; of more, those with the most repeated values.
 const MAX_COLUMNS: usize = 64;
-/// Largest chance of a combination's purity given its purest part.
-const MINIMAL_P: f64 = 1e-3;
+/// Largest chance of a combination's purity given its purest part; only selects, so it is lax: the
+/// label that most records have is hardly ever surprising.
+const MINIMAL_P: f64 = 0.05;
+/// The same for pairs that are not pure.
+const PROMISING_P: f64 = 1e-3;
 /// Least purity of a pair that is extended by a third value.
 const PROMISING_PURITY: f64 = 0.4;
 /// Pairs that are extended, and candidates that are judged, at most.
@@ -276,7 +279,7 @@ impl Searcher<'_> {
         let enough = (PROMISING_PURITY..self.params.min_purity)
             .contains(&(pure as f64 / total.max(1) as f64));
         let p_value = at_least(pure, total, explained(class));
-        (enough && p_value <= MINIMAL_P).then(|| Candidate {
+        (enough && p_value <= PROMISING_P).then(|| Candidate {
             items,
             class: class as u32,
             rows: rows.to_vec(),

@@ -21,6 +21,8 @@ const MIN_OF_RANGE: f64 = 0.1;
 const TAIL: f64 = 0.05;
 /// A bulk this much longer above its median than below is measured in logarithms.
 const SKEWED: f64 = 0.3;
+/// Nested gaps at one end that are looked at.
+const MAX_NESTED: usize = 6;
 /// Chance that is stated for values of the wrong sign, a rule without a distribution behind it.
 const SIGN_P: f64 = 1e-3;
 
@@ -142,9 +144,11 @@ impl Range {
         }
     }
 
-    /// Whether all of it is zeros, a usual way to write "missing".
+    /// Whether nearly all of it is zeros, a usual way to write "missing".
     pub(super) fn is_zero(&self) -> bool {
-        self.values.iter().all(|(value, _)| *value == 0.0)
+        let zeros = self.values.iter().filter(|(value, _)| *value == 0.0);
+        let zeros: u64 = zeros.map(|(_, count)| count).sum();
+        5 * zeros >= 4 * self.n_records
     }
 
     /// Records per distinct value.
@@ -153,7 +157,7 @@ impl Range {
     }
 }
 
-/// The ranges of foreign values of a column. `sorted` is a sample of its values, `max_share` the
+/// The ranges of foreign values of a column, nested ones at each end, the widest first. `sorted` is a sample of its values, `max_share` the
 /// largest share of them, `n_tests` the number of columns.
 pub(super) fn ranges(
     column: usize,
@@ -167,12 +171,13 @@ pub(super) fn ranges(
         column,
         extremes,
         sorted,
+        max_share,
         most,
         n_tests: 4.0 * n_tests.max(1) as f64,
     };
     let mut found: Vec<Range> = [Side::High, Side::Low]
         .into_iter()
-        .filter_map(|side| end.cut(side))
+        .flat_map(|side| end.cuts(side))
         .collect();
     let has_low = found
         .iter()
@@ -187,6 +192,7 @@ struct End<'a> {
     column: usize,
     extremes: &'a Extremes,
     sorted: &'a [f64],
+    max_share: f64,
     most: u64,
     n_tests: f64,
 }
@@ -205,32 +211,35 @@ impl End<'_> {
         })
     }
 
-    /// The innermost gap at this end of the column beyond which values are foreign.
-    fn cut(&self, side: Side) -> Option<Range> {
+    /// The gaps at this end of the column beyond which values are foreign, the innermost first.
+    fn cuts(&self, side: Side) -> Vec<Range> {
         let outer = self.extremes.outermost(side);
         let mut suspicious = false;
-        let mut found = None;
+        let mut found = Vec::new();
         let mut beyond = 0;
         for at in 1..outer.len() {
             beyond += outer[at - 1].1;
             if beyond > self.most {
                 break;
             }
-            let inner = &outer[at..];
-            let Some((gap, p_value)) = self.gap(side, outer[at - 1].0, inner, beyond) else {
+            let Some((gap, p_value)) = self.gap(side, outer[at - 1].0, &outer[at..], beyond) else {
                 continue;
             };
             suspicious |= gap >= STRICT;
-            if suspicious {
-                found = self
-                    .range(side, outer[..at].to_vec(), outer[at].0)
-                    .map(|range| Range {
-                        gap,
-                        p_value,
-                        ..range
-                    });
+            // Next to foreign values a natural one may stand alone.
+            if gap < STRICT && outer[at - 1].1 < 2 {
+                continue;
+            }
+            if suspicious && let Some(range) = self.range(side, outer[..at].to_vec(), outer[at].0) {
+                found.push(Range {
+                    gap,
+                    p_value,
+                    ..range
+                });
             }
         }
+        found.reverse();
+        found.truncate(MAX_NESTED);
         found
     }
 
@@ -264,8 +273,8 @@ impl End<'_> {
         let edge = inner[0].0;
         let place = |x: f64| sign * scale(x);
         let gap = place(value) - place(edge);
-        let near = inner.windows(2).take(INNER_GAPS);
-        let widest = near
+        let next = inner.windows(2).take(INNER_GAPS);
+        let widest = next
             .map(|pair| place(pair[0].0) - place(pair[1].0))
             .filter(|gap| gap.is_finite())
             .fold(0.0, f64::max);
@@ -276,9 +285,17 @@ impl End<'_> {
             .map(|&x| place(x))
             .filter(|x| x.is_finite())
             .collect();
-        let (first, last) = (*defined.first()?, *defined.last()?);
-        let (low, high) = (first.min(last), first.max(last));
-        let range = high - low;
+        // The far end of the column may hold foreign values of its own.
+        let n_far = (self.max_share * defined.len() as f64) as usize;
+        let (near, far) = if side == Side::High {
+            (*defined.last()?, *defined.get(n_far)?)
+        } else {
+            (
+                *defined.first()?,
+                *defined.get(defined.len().checked_sub(n_far + 1)?)?,
+            )
+        };
+        let range = near - far;
         let n_tail = ((defined.len() as f64 * TAIL) as usize)
             .max(4)
             .min(defined.len());
@@ -391,12 +408,17 @@ mod tests {
         values.extend([150.0; 5]);
         values.extend([-1.0; 6]);
         let found = ranges_of(&values);
-        assert_eq!(found.len(), 2);
         assert_eq!((found[0].side, found[0].n_records), (Side::High, 12));
         assert!(found[0].bound == 150.0 && found[0].inside == 90.0);
         assert!(found[0].p_value < 1e-9);
-        assert_eq!((found[1].side, found[1].n_records), (Side::Low, 6));
-        assert!(found[1].contains(-1.0) && !found[1].contains(17.0));
+        assert_eq!(
+            (found[1].side, found[1].n_records),
+            (Side::High, 7),
+            "nested"
+        );
+        let low = found.last().unwrap();
+        assert_eq!((low.side, low.n_records), (Side::Low, 6));
+        assert!(low.contains(-1.0) && !low.contains(17.0));
     }
 
     #[test]

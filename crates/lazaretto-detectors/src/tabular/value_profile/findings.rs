@@ -15,6 +15,9 @@ use super::vocabulary::Stray;
 const RANDOM: f64 = 2.5;
 /// Columns besides the foreign values that must be there to compare.
 const MIN_COLUMNS: usize = 3;
+/// The same where the dataset is known to hold written values: random groups of attacked data are a
+/// little less random when several columns are written.
+const RANDOM_CORROBORATED: f64 = 4.0;
 /// Other groups that are held back for a small group to be held back with them, and the size of a
 /// small group.
 const CORROBORATION: usize = 2;
@@ -152,6 +155,7 @@ impl ProfileEvidence {
                 }
             })
             .collect();
+        let suspects = one_per_end(suspects);
         let certain = certain(&suspects, min_records);
         let mut findings: Vec<(bool, f64, Finding)> = suspects
             .iter()
@@ -171,16 +175,35 @@ impl ProfileEvidence {
     }
 }
 
+/// Of nested ranges the widest one that looks random, or else the one that looks most so: natural
+/// extremes lie inside of written ones.
+fn one_per_end(suspects: Vec<Suspect<'_>>) -> Vec<Suspect<'_>> {
+    let mut kept: Vec<Suspect<'_>> = Vec::new();
+    for suspect in suspects {
+        let same_end = kept.last_mut().filter(|last| last.shares_end(&suspect));
+        match same_end {
+            Some(wider) if wider.is_random(RANDOM) => {}
+            Some(wider) => {
+                if suspect.deviation() < wider.deviation() {
+                    *wider = suspect;
+                }
+            }
+            None => kept.push(suspect),
+        }
+    }
+    kept
+}
+
 /// Which suspects are held back.
 fn certain(suspects: &[Suspect<'_>], min_records: u64) -> Vec<bool> {
     let alone: Vec<bool> = suspects
         .iter()
-        .map(|suspect| suspect.is_random() && suspect.stands_alone(min_records))
+        .map(|suspect| suspect.is_random(RANDOM) && suspect.stands_alone(min_records))
         .collect();
     let n_alone = alone.iter().filter(|&&alone| alone).count();
     let joins = |suspect: &Suspect<'_>, alone: bool| {
         let others = n_alone - usize::from(alone);
-        suspect.is_random()
+        suspect.is_random(RANDOM_CORROBORATED)
             && others >= CORROBORATION
             && suspect.group.records.len() as u64 >= MIN_CORROBORATED
             && !suspect.is_placeholder()
@@ -207,10 +230,23 @@ impl Kind<'_> {
 }
 
 impl Suspect<'_> {
-    fn is_random(&self) -> bool {
+    fn is_random(&self, limit: f64) -> bool {
         self.resemblance.is_some_and(|resemblance| {
-            resemblance.n_columns >= MIN_COLUMNS && resemblance.is_random(RANDOM)
+            resemblance.n_columns >= MIN_COLUMNS && resemblance.is_random(limit)
         })
+    }
+
+    fn deviation(&self) -> f64 {
+        self.resemblance
+            .map_or(f64::INFINITY, |resemblance| resemblance.z)
+    }
+
+    /// Whether both are ranges at one end of a column.
+    fn shares_end(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Range(a), Kind::Range(b)) => (a.column, a.side) == (b.column, b.side),
+            _ => false,
+        }
     }
 
     fn is_placeholder(&self) -> bool {

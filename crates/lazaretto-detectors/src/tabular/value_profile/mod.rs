@@ -52,8 +52,9 @@ const SAMPLE_ROWS: usize = 20_000;
 /// of record (a capital gain of 99999 to the rich), so its records differ from others in
 /// other columns; a written value stands in records that are a random handful of the dataset. Only
 /// groups of at least `min_records` records that are within 2.5 standard deviations of random
-/// handfuls, in at least three other columns, are held back. Smaller groups are held back when two
-/// other groups of the dataset are. Zeros alone below a positive column are a usual way to write
+/// handfuls, in at least three other columns, are held back. Smaller groups, and groups within 4
+/// standard deviations, are held back when two other groups of the dataset are. Of several gaps at
+/// one end the innermost one counts whose records look random. Zeros alone below a positive column are a usual way to write
 /// "missing" and are for review, as are groups that do not look random.
 ///
 /// # Parameters
