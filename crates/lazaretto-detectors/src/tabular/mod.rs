@@ -2,6 +2,8 @@
 
 //! Detectors of outlying values in columns of numbers and categories.
 
+#[cfg(test)]
+
 mod cells;
 mod column_scale;
 mod column_scores;
@@ -28,8 +30,7 @@ mod sample;
 mod standardised;
 pub mod tabular_trigger;
 mod tail_table;
-mod value_codes;
-#[cfg(test)]
 mod test_support;
+mod value_codes;
 pub mod value_profile;
 mod words;
