@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
 use crate::embedding::knn_distance::KnnDistance;
+use crate::embedding::scan::Scan;
 use crate::embedding::spectral_signature::SpectralSignature;
+use crate::embedding::spectre::Spectre;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::tabular::ecod::Ecod;
 use crate::tabular::isolation_forest::IsolationForest;
@@ -24,7 +26,9 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<NearDuplicates>(),
+    Registration::of::<Scan>(),
     Registration::of::<SpectralSignature>(),
+    Registration::of::<Spectre>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
 ];
