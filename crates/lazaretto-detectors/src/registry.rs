@@ -14,6 +14,9 @@ use crate::embedding::knn_label_disagreement::KnnLabelDisagreement;
 use crate::embedding::ood_cluster::OodCluster;
 use crate::embedding::spectral_signature::SpectralSignature;
 use crate::embedding::tight_cluster::TightCluster;
+use crate::embedding::scan::Scan;
+use crate::embedding::spectral_signature::SpectralSignature;
+use crate::embedding::spectre::Spectre;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
@@ -51,6 +54,9 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<SpectralSignature>(),
     Registration::of::<TabularEnsemble>(),
     Registration::of::<TabularTrigger>(),
+    Registration::of::<Scan>(),
+    Registration::of::<SpectralSignature>(),
+    Registration::of::<Spectre>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
     Registration::of::<TightCluster>(),

@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 
-use lazaretto_core::{Batch, FitContext};
+use lazaretto_core::{Batch, DataFacts, FitContext, NotApplicable};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,20 @@ const BYTES_OF_KEY: usize = 16;
 
 /// While a sample grows it holds up to twice what it keeps.
 const GROWTH: usize = 2;
+
+/// Whether there are vectors and at least two classes to look at.
+///
+/// # Errors
+/// What is missing.
+pub(crate) fn needs_labelled_vectors(facts: &DataFacts) -> Result<(), NotApplicable> {
+    if facts.embedding_dim.is_none_or(|dim| dim == 0) {
+        return Err(NotApplicable::new("no embedding column"));
+    }
+    if !facts.has_labels() {
+        return Err(NotApplicable::new("no labels of at least two classes"));
+    }
+    Ok(())
+}
 
 /// The vectors with the smallest keyed hashes of each class, at most a fixed number per class.
 /// Records without a label, or whose vector is missing or not finite, are left out.
@@ -30,8 +44,6 @@ pub struct ClassSample {
 /// What is kept of one class.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct ClassRows {
-    /// Records of the class that have a vector.
-    n_records: u64,
     /// Key and ordinal of each kept record; unsorted.
     keys: Vec<(u64, u64)>,
     /// Vectors in the order of `keys`.
@@ -43,8 +55,6 @@ struct ClassRows {
 /// The sample of one class, in the order of the keys.
 #[derive(Clone, Debug)]
 pub(crate) struct SampledClass {
-    /// Records of the class that have a vector, sampled or not.
-    pub n_records: u64,
     /// Dataset-wide ordinal of each sampled record.
     pub ordinals: Vec<u64>,
     /// Vectors, `n_sampled × dim`; finite.
@@ -87,7 +97,6 @@ impl ClassSample {
             if vector.iter().any(|value| !value.is_finite()) {
                 continue;
             }
-            rows.n_records += 1;
             let key = (key, batch.ordinal(row_idx));
             if rows.bound.is_none_or(|bound| key < bound) {
                 rows.keys.push(key);
@@ -106,7 +115,6 @@ impl ClassSample {
             return;
         }
         for (rows, later) in self.classes.iter_mut().zip(later.classes) {
-            rows.n_records += later.n_records;
             rows.keys.extend(later.keys);
             rows.values.extend(later.values);
             rows.trim(self.capacity, self.dim);
@@ -120,7 +128,6 @@ impl ClassSample {
             rows.trim(capacity, dim);
             let shape = (rows.keys.len(), dim);
             SampledClass {
-                n_records: rows.n_records,
                 ordinals: rows.keys.iter().map(|&(_, ordinal)| ordinal).collect(),
                 vectors: Array2::from_shape_vec(shape, rows.values)
                     .unwrap_or_else(|_| Array2::zeros((0, dim))),
@@ -174,7 +181,7 @@ fn common_bound(counts: &[u64], total: usize) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use lazaretto_core::{DataFacts, Derived, NO_LABEL};
+    use lazaretto_core::{Derived, NO_LABEL};
     use ndarray::{Array2, s};
 
     use super::*;
@@ -240,8 +247,6 @@ mod tests {
             let mut members: Vec<usize> = (0..200)
                 .filter(|&row| labels[row] == class as u32 && row != 8)
                 .collect();
-            assert_eq!(whole.n_records, members.len() as u64);
-            assert_eq!(parts.n_records, members.len() as u64);
             members.sort_by_key(|&row| keys[row]);
             members.truncate(20);
             let ordinals: Vec<usize> = whole.ordinals.iter().map(|&o| o as usize).collect();

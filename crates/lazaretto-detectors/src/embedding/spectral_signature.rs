@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::embedding::class_sample::{ClassSample, SampledClass};
+use crate::embedding::class_sample::{ClassSample, SampledClass, needs_labelled_vectors};
+use crate::embedding::robust_scale::RobustScale;
 use crate::embedding::spectrum::{Centred, dot};
 
 /// A class with fewer vectors than this has no direction worth the name.
@@ -19,9 +20,6 @@ const BLOCK_ROWS: usize = 1024;
 
 /// Most values sampled of one class: 4096 vectors of 1024 numbers.
 const MAX_VALUES: usize = 1 << 22;
-
-/// The largest score, so that a class without spread gives no infinite ones.
-const MAX_SCORE: f64 = 1e6;
 
 /// Scores each record by how far it lies along the direction in which its class varies most.
 ///
@@ -213,20 +211,6 @@ impl Detector for SpectralSignature {
     }
 }
 
-/// Whether there are vectors and at least two classes to look at.
-///
-/// # Errors
-/// What is missing.
-pub(crate) fn needs_labelled_vectors(facts: &DataFacts) -> Result<(), NotApplicable> {
-    if facts.embedding_dim.is_none_or(|dim| dim == 0) {
-        return Err(NotApplicable::new("no embedding column"));
-    }
-    if !facts.has_labels() {
-        return Err(NotApplicable::new("no labels of at least two classes"));
-    }
-    Ok(())
-}
-
 /// The signature of each class; `None` for classes that are too small or have no spread.
 #[derive(Debug)]
 pub struct SpectralModel {
@@ -240,10 +224,8 @@ struct ClassSignature {
     direction: Vec<f64>,
     /// Projection of the centre: 0 where vectors are not centred.
     origin: f64,
-    /// Median of the projections' magnitude.
-    median: f64,
-    /// Median absolute deviation from it, as a standard deviation.
-    spread: f64,
+    /// Of the projections' magnitudes.
+    usual: RobustScale,
 }
 
 impl ClassSignature {
@@ -253,65 +235,25 @@ impl ClassSignature {
         }
         let matrix = Centred::new(&class.vectors)?;
         let direction = matrix.top_direction()?;
+        let mean = matrix.mean.iter().zip(&direction);
         let origin = if centred {
-            matrix
-                .mean
-                .iter()
-                .zip(&direction)
-                .map(|(mean, part)| mean * part)
-                .sum()
+            mean.map(|(mean, part)| mean * part).sum()
         } else {
             0.0
         };
-        let mut signature = Self {
+        let rows = class.vectors.rows().into_iter();
+        let mut magnitudes: Vec<f64> = rows
+            .filter_map(|row| Some((dot(row.as_slice()?, &direction) - origin).abs()))
+            .collect();
+        Some(Self {
             direction,
             origin,
-            median: 0.0,
-            spread: 1.0,
-        };
-        let mut magnitudes: Vec<f64> = class
-            .vectors
-            .rows()
-            .into_iter()
-            .filter_map(|row| Some(signature.magnitude(row.as_slice()?)))
-            .collect();
-        signature.median = median(&mut magnitudes);
-        for magnitude in &mut magnitudes {
-            *magnitude = (*magnitude - signature.median).abs();
-        }
-        // 1.4826 makes it the standard deviation of a normal distribution.
-        signature.spread = 1.4826 * median(&mut magnitudes);
-        Some(signature)
-    }
-
-    /// The record's spectral score before it is made comparable between classes.
-    fn magnitude(&self, vector: &[f32]) -> f64 {
-        (dot(vector, &self.direction) - self.origin).abs()
+            usual: RobustScale::of(&mut magnitudes),
+        })
     }
 
     fn score(&self, vector: &[f32]) -> f32 {
-        let magnitude = self.magnitude(vector);
-        if !magnitude.is_finite() {
-            return f32::NAN;
-        }
-        let beyond = magnitude - self.median;
-        let score = if self.spread > 0.0 {
-            beyond / self.spread
-        } else if beyond > 0.0 {
-            // More than half of the class projects to the same point.
-            MAX_SCORE
-        } else {
-            0.0
-        };
-        score.clamp(-MAX_SCORE, MAX_SCORE) as f32
+        let magnitude = (dot(vector, &self.direction) - self.origin).abs();
+        self.usual.standardised(magnitude)
     }
-}
-
-/// The median (the upper of two), 0 without values. Reorders them.
-fn median(values: &mut [f64]) -> f64 {
-    if values.is_empty() {
-        return 0.0;
-    }
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }

@@ -7,11 +7,15 @@ use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::traits::ComplexField;
+use faer::{Accum, Mat, MatRef, Par, Spec};
 use ndarray::Array2;
 
 /// Inner products are summed in this many lanes, which the compiler turns into vector arithmetic.
 const LANES: usize = 8;
+
+/// Directions with less than this part of the largest variance are rounding errors.
+const NO_VARIANCE: f64 = 1e-6;
 
 /// Inner product of a vector and a direction.
 pub(crate) fn dot(vector: &[f32], direction: &[f64]) -> f64 {
@@ -54,7 +58,9 @@ impl Centred {
                 *sum += f64::from(value);
             }
         }
-        mean.iter_mut().for_each(|sum| *sum /= n_rows as f64);
+        for sum in &mut mean {
+            *sum /= n_rows as f64;
+        }
         let residual = |(&value, &mean): (&f32, &f64)| f64::from(value) - mean;
         let residuals = || {
             vectors.rows().into_iter().flat_map(|row| {
@@ -75,46 +81,76 @@ impl Centred {
     }
 
     /// The direction of largest variance: the first right singular vector, of unit length. `None`
-    /// when there is none to be had. Cost: `n_rows · dim · min(n_rows, dim)` plus the cube of the
-    /// smaller side.
+    /// when there is none to be had.
     pub(crate) fn top_direction(&self) -> Option<Vec<f64>> {
+        self.top_directions(1).pop()
+    }
+
+    /// The `most` directions of largest variance, or as many as there are, of unit length, largest
+    /// first. Cost: `n_rows · dim · min(n_rows, dim)` plus the cube of the smaller side.
+    pub(crate) fn top_directions(&self, most: usize) -> Vec<Vec<f64>> {
         let dim = self.mean.len();
         let rows = MatRef::from_row_major_slice(&self.values, self.n_rows, dim);
         let by_column = dim <= self.n_rows;
         let gram = if by_column {
-            product(rows.transpose(), rows)
+            multiply(rows.transpose(), rows)
         } else {
-            product(rows, rows.transpose())
+            multiply(rows, rows.transpose())
         };
-        let (_, vectors) = eigen(&gram)?;
-        let last = vectors.ncols().checked_sub(1)?;
-        let top: Vec<f64> = vectors.col(last).iter().copied().collect();
-        let mut direction = if by_column {
-            top
-        } else {
-            let mut direction = vec![0.0; dim];
-            for (row, &weight) in self.values.chunks_exact(dim).zip(&top) {
-                for (sum, &value) in direction.iter_mut().zip(row) {
-                    *sum += weight * f64::from(value);
+        let Some((values, vectors)) = eigen(&double(&gram)) else {
+            return Vec::new();
+        };
+        let largest = values.last().copied().unwrap_or(0.0);
+        (0..vectors.ncols())
+            .rev()
+            .take(most)
+            .take_while(|&column| values[column] > NO_VARIANCE * largest)
+            .map(|column| {
+                let vector: Vec<f64> = vectors.col(column).iter().copied().collect();
+                let mut direction = if by_column {
+                    vector
+                } else {
+                    self.combined(&vector)
+                };
+                let length = direction.iter().map(|part| part * part).sum::<f64>().sqrt();
+                for part in &mut direction {
+                    *part /= length;
                 }
+                direction
+            })
+            .collect()
+    }
+
+    /// The sum of the rows with these weights.
+    fn combined(&self, weights: &[f64]) -> Vec<f64> {
+        let mut sum = vec![0.0; self.mean.len()];
+        for (row, &weight) in self.values.chunks_exact(sum.len()).zip(weights) {
+            for (sum, &value) in sum.iter_mut().zip(row) {
+                *sum += weight * f64::from(value);
             }
-            direction
-        };
-        let length = direction.iter().map(|part| part * part).sum::<f64>().sqrt();
-        if !length.is_normal() {
-            return None;
         }
-        direction.iter_mut().for_each(|part| *part /= length);
-        Some(direction)
+        sum
     }
 }
 
-/// The matrix product, in double precision from there on.
-fn product(left: MatRef<'_, f32>, right: MatRef<'_, f32>) -> Mat<f64> {
-    let mut out = Mat::<f32>::zeros(left.nrows(), right.ncols());
-    matmul(out.as_mut(), Accum::Replace, left, right, 1.0, Par::Seq);
-    Mat::from_fn(out.nrows(), out.ncols(), |row, column| {
-        f64::from(out[(row, column)])
+/// The matrix product, sequentially: faer's operators would use all cores.
+pub(crate) fn multiply<T: ComplexField>(left: MatRef<'_, T>, right: MatRef<'_, T>) -> Mat<T> {
+    let mut out = Mat::zeros(left.nrows(), right.ncols());
+    matmul(
+        out.as_mut(),
+        Accum::Replace,
+        left,
+        right,
+        T::one_impl(),
+        Par::Seq,
+    );
+    out
+}
+
+/// The matrix in double precision.
+fn double(matrix: &Mat<f32>) -> Mat<f64> {
+    Mat::from_fn(matrix.nrows(), matrix.ncols(), |row, column| {
+        f64::from(matrix[(row, column)])
     })
 }
 
@@ -125,14 +161,14 @@ pub(crate) fn eigen(symmetric: &Mat<f64>) -> Option<(Vec<f64>, Mat<f64>)> {
     let mut values = Diag::<f64>::zeros(n);
     let mut vectors = Mat::<f64>::zeros(n, n);
     let scratch =
-        self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, Par::Seq, Default::default());
+        self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, Par::Seq, Spec::default());
     self_adjoint_evd(
         symmetric.as_ref(),
         values.as_mut(),
         Some(vectors.as_mut()),
         Par::Seq,
         MemStack::new(&mut MemBuffer::new(scratch)),
-        Default::default(),
+        Spec::default(),
     )
     .ok()?;
     Some((values.column_vector().iter().copied().collect(), vectors))
