@@ -12,11 +12,10 @@ use crate::embedding::class_collision::ClassCollision;
 use crate::embedding::knn_distance::KnnDistance;
 use crate::embedding::knn_label_disagreement::KnnLabelDisagreement;
 use crate::embedding::ood_cluster::OodCluster;
-use crate::embedding::spectral_signature::SpectralSignature;
-use crate::embedding::tight_cluster::TightCluster;
 use crate::embedding::scan::Scan;
 use crate::embedding::spectral_signature::SpectralSignature;
 use crate::embedding::spectre::Spectre;
+use crate::embedding::tight_cluster::TightCluster;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
@@ -51,12 +50,11 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<OodCluster>(),
     Registration::of::<PcaReconstruction>(),
     Registration::of::<RobustMahalanobis>(),
-    Registration::of::<SpectralSignature>(),
-    Registration::of::<TabularEnsemble>(),
-    Registration::of::<TabularTrigger>(),
     Registration::of::<Scan>(),
     Registration::of::<SpectralSignature>(),
     Registration::of::<Spectre>(),
+    Registration::of::<TabularEnsemble>(),
+    Registration::of::<TabularTrigger>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
     Registration::of::<TightCluster>(),
