@@ -30,8 +30,9 @@ const MIN_SCATTERED: usize = 8;
 const MAX_INSIDE: f64 = 0.95;
 /// Share of labels that all records of a scattered cluster have.
 const SCATTERED_PURITY: f64 = 0.9;
-/// Prior odds of a tight group whose label contradicts its surroundings, as added observations.
-const PRIOR_CONTRADICTED: (f64, f64) = (1.0, 10.0);
+/// Tight groups that the rate of contradicted records counts for, as a prior of the rate of
+/// contradicted groups.
+const PRIOR_GROUPS: f64 = 10.0;
 
 /// Finds groups of records that have one class's label and lie among records of other classes.
 ///
@@ -53,7 +54,8 @@ const PRIOR_CONTRADICTED: (f64, f64) = (1.0, 10.0);
 /// For a feature collision at most a tenth of these are the group's own class, the distances inside are at
 /// most `ratio` of the ordinary ones and of those to the surroundings, and the group lies inside
 /// its surroundings (as for `tight-cluster`). Its p-value combines (Fisher) how improbable such a
-/// size is, given the dataset's own tight groups, with how many of these contradict their surroundings.
+/// size is, given the dataset's own tight groups, with how often single records contradict theirs
+/// (copies of one object are mislabelled together), lowered by every tight group that does not.
 ///
 /// For a backdoor cluster the classes around it must be many: a natural group lies between two
 /// classes or three. Members around which a class has the majority that is neither their own nor one
@@ -166,23 +168,27 @@ impl ClassCollision {
         let tight = groups.tight(reference, self.params.ratio);
         let sizes = SizeHabit::of(&tight);
         let contradicted: Vec<(&Group, &Surroundings, u32)> = tight
+            .islands
             .iter()
             .filter_map(|(group, surroundings)| {
                 let class = group.class(PURITY)?;
                 let own = surroundings.of_class(class) as f64;
                 let apart = own <= MAX_OWN * surroundings.probes as f64;
                 let inside = surroundings.reach <= MAX_REACH;
-                (apart && inside && minority(group, class)).then_some((*group, surroundings, class))
+                (apart && inside && minority(group, class)).then_some((group, surroundings, class))
             })
             .collect();
-        let (prior, trials) = PRIOR_CONTRADICTED;
+        // Copies of one object are mislabelled together, as often as single records are.
+        let dissenters = groups.dissenters(reference);
+        let n_dissenting = dissenters.iter().filter(|&&dissents| dissents).count();
+        let record_rate = (n_dissenting as f64 + 1.0) / (dissenters.len() as f64 + 1.0);
         contradicted
             .iter()
             .filter_map(|&(group, surroundings, class)| {
                 mark(foreign, group);
                 // The rate among the others; the flood of one attack does not excuse itself.
-                let ordinary = tight.len() - contradicted.len();
-                let rate = prior / (ordinary as f64 + trials);
+                let ordinary = tight.islands.len() - contradicted.len();
+                let rate = PRIOR_GROUPS * record_rate / (PRIOR_GROUPS + ordinary as f64);
                 let p = fisher(&[sizes.p_value(group.len()), rate]);
                 (p <= 0.05).then(|| Suspect {
                     members: group.members.clone(),
