@@ -25,8 +25,8 @@ const VOTERS: usize = 5;
 const DENSITY_NEIGHBORS: usize = 4;
 /// Members of a group whose surroundings are looked at; more would say the same.
 const PROBES: usize = 48;
-/// Outside records that a probe looks at.
-const OUTSIDE: usize = 5;
+/// Outside records that a member's surroundings are judged by.
+pub(super) const OUTSIDE: usize = 5;
 
 /// A component of the mutual graph at one scale.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Detectors that look at where records lie in feature space.
 
 pub mod class_collision;
+mod fragments;
 mod groups;
 pub mod knn_distance;
 pub mod knn_label_disagreement;

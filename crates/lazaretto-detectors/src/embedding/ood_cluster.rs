@@ -19,6 +19,8 @@ use crate::embedding::suspects::{
 const MIN_INSIDE: f64 = 0.8;
 /// Labels of a group contradict each other at least this share of what random ones do.
 const RANDOMNESS: f64 = 0.6;
+/// Largest p-value of a finding. Small groups between classes are contradictory by accident.
+const SURE: f64 = 0.01;
 /// Contradiction between neighbours that a dataset is always granted.
 const MIN_DISSENT: f64 = 0.05;
 
@@ -140,7 +142,7 @@ impl OodCluster {
         }
         let suspects = without_overlaps(judged)
             .into_iter()
-            .filter(|(p, ..)| *p <= 0.05)
+            .filter(|(p, ..)| *p <= SURE)
             .map(|(p, group, share)| Suspect {
                 members: group.members.clone(),
                 class: None,

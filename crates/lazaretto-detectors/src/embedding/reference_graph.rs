@@ -65,11 +65,22 @@ impl ReferenceGraph {
     /// Components of the mutual graph of the `k` nearest, each ascending, in order of their first
     /// record.
     pub(super) fn mutual_components(&self, k: usize) -> Vec<Vec<u32>> {
+        self.mutual_components_where(k, |_, _| true)
+    }
+
+    /// The same with the edges that are `allowed` alone.
+    pub(super) fn mutual_components_where(
+        &self,
+        k: usize,
+        allowed: impl Fn(u32, u32) -> bool,
+    ) -> Vec<Vec<u32>> {
         let lists = |record: u32, other: u32| {
             let nearest = self.of(record).iter().take(k);
             nearest.into_iter().any(|&(found, _)| found == other)
         };
-        self.components(k, |record, other, _| record < other && lists(other, record))
+        self.components(k, |record, other, _| {
+            record < other && allowed(record, other) && lists(other, record)
+        })
     }
 
     /// Components of the graph whose edges are at most `distance` long, each ascending, in order

@@ -144,10 +144,22 @@ pub(super) struct SizeHabit {
 }
 
 impl SizeHabit {
+    /// The habit shown by all tight groups.
     pub(super) fn of(tight: &Tight) -> Self {
+        Self::without(tight, std::iter::empty())
+    }
+
+    /// The habit shown by the tight groups but those of the sizes `excluded`, one each.
+    pub(super) fn without(tight: &Tight, excluded: impl Iterator<Item = usize>) -> Self {
+        let mut sizes = tight.sizes.clone();
+        for size in excluded {
+            if let Some(place) = sizes.iter().position(|&other| other == size) {
+                sizes.swap_remove(place);
+            }
+        }
         let islands = || tight.islands.iter().map(|(group, _)| group.len());
         Self {
-            habit: Habit::of(tight.sizes.iter().map(|&size| (size, 0)), HABIT_SIZE),
+            habit: Habit::of(sizes.iter().map(|&size| (size, 0)), HABIT_SIZE),
             at_least: islands()
                 .map(|size| (size, islands().filter(|&other| other >= size).count()))
                 .collect(),
