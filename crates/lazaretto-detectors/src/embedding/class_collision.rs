@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, DiscreteCDF};
 
 use crate::duplicates::flood::fisher;
+use crate::embedding::fragments::Fragments;
 use crate::embedding::groups::{Group, Groups, Surroundings};
+use crate::embedding::one_way::Excess;
 use crate::embedding::ood_cluster::reference;
 use crate::embedding::suspects::{Belonging, Gathered, Suspect, Suspects, nearest};
 use crate::embedding::tight_cluster::{MAX_REACH, PURITY, RADIUS, SizeHabit, finite};
@@ -30,8 +32,9 @@ const MIN_SCATTERED: usize = 8;
 const MAX_INSIDE: f64 = 0.95;
 /// Share of labels that all records of a scattered cluster have.
 const SCATTERED_PURITY: f64 = 0.9;
-/// Prior odds of a tight group whose label contradicts its surroundings, as added observations.
-const PRIOR_CONTRADICTED: (f64, f64) = (1.0, 10.0);
+/// Tight groups that the rate of contradicted records counts for, as a prior of the rate of
+/// contradicted groups.
+const PRIOR_GROUPS: f64 = 10.0;
 
 /// Finds groups of records that have one class's label and lie among records of other classes.
 ///
@@ -53,7 +56,8 @@ const PRIOR_CONTRADICTED: (f64, f64) = (1.0, 10.0);
 /// For a feature collision at most a tenth of these are the group's own class, the distances inside are at
 /// most `ratio` of the ordinary ones and of those to the surroundings, and the group lies inside
 /// its surroundings (as for `tight-cluster`). Its p-value combines (Fisher) how improbable such a
-/// size is, given the dataset's own tight groups, with how many of these contradict their surroundings.
+/// size is, given the dataset's own tight groups, with how often single records contradict theirs
+/// (copies of one object are mislabelled together), lowered by every tight group that does not.
 ///
 /// For a backdoor cluster the classes around it must be many: a natural group lies between two
 /// classes or three. Members around which a class has the majority that is neither their own nor one
@@ -139,15 +143,13 @@ impl ClassCollision {
         };
         let mut suspects =
             self.collisions(facts, reference, groups, &minority, &mut foreign);
-        if class_sizes.len() >= 4 {
-            suspects.extend(backdoor_clusters(
-                facts,
-                reference,
-                groups,
-                &minority,
-                &mut foreign,
-            ));
-        }
+        suspects.extend(backdoor_clusters(
+            facts,
+            reference,
+            groups,
+            &minority,
+            &mut foreign,
+        ));
         ClassCollisionModel {
             suspects: Suspects { suspects },
             foreign,
@@ -164,25 +166,29 @@ impl ClassCollision {
         foreign: &mut [bool],
     ) -> Vec<Suspect> {
         let tight = groups.tight(reference, self.params.ratio);
-        let sizes = SizeHabit::of(&tight);
         let contradicted: Vec<(&Group, &Surroundings, u32)> = tight
+            .islands
             .iter()
             .filter_map(|(group, surroundings)| {
                 let class = group.class(PURITY)?;
                 let own = surroundings.of_class(class) as f64;
                 let apart = own <= MAX_OWN * surroundings.probes as f64;
                 let inside = surroundings.reach <= MAX_REACH;
-                (apart && inside && minority(group, class)).then_some((*group, surroundings, class))
+                (apart && inside && minority(group, class)).then_some((group, surroundings, class))
             })
             .collect();
-        let (prior, trials) = PRIOR_CONTRADICTED;
+        // The floods of one attack do not excuse each other.
+        let sizes = SizeHabit::without(&tight, contradicted.iter().map(|(group, ..)| group.len()));
+        // Copies of one object are mislabelled together, as often as single records are.
+        let dissenters = groups.dissenters(reference);
+        let n_dissenting = dissenters.iter().filter(|&&dissents| dissents).count();
+        let record_rate = (n_dissenting as f64 + 1.0) / (dissenters.len() as f64 + 1.0);
         contradicted
             .iter()
             .filter_map(|&(group, surroundings, class)| {
                 mark(foreign, group);
-                // The rate among the others; the flood of one attack does not excuse itself.
-                let ordinary = tight.len() - contradicted.len();
-                let rate = prior / (ordinary as f64 + trials);
+                let ordinary = tight.islands.len() - contradicted.len();
+                let rate = PRIOR_GROUPS * record_rate / (PRIOR_GROUPS + ordinary as f64);
                 let p = fisher(&[sizes.p_value(group.len()), rate]);
                 (p <= 0.05).then(|| Suspect {
                     members: group.members.clone(),
@@ -195,7 +201,8 @@ impl ClassCollision {
     }
 }
 
-/// Groups of one label amid several other classes.
+/// Groups of one label amid several other classes, and fragments of one class next to several
+/// others: two views of one attack, which become one finding per class.
 fn backdoor_clusters(
     facts: &DataFacts,
     reference: &Reference,
@@ -203,6 +210,56 @@ fn backdoor_clusters(
     minority: &impl Fn(&Group, u32) -> bool,
     foreign: &mut [bool],
 ) -> Vec<Suspect> {
+    let fragments = Fragments::new(reference, &groups.graph);
+    for &(record, _) in &fragments.apart {
+        foreign[record as usize] = true;
+    }
+    let mut by_class: BTreeMap<u32, (Vec<u32>, Finding)> = BTreeMap::new();
+    for excess in fragments.excesses(reference, facts.classes.len()) {
+        let members = fragments.of_class(reference, excess.class);
+        by_class.insert(excess.class, (members, scattered(facts, &excess)));
+    }
+    for (group, class, surroundings, p) in clusters(reference, groups, minority) {
+        mark(foreign, group);
+        let finding = clustered(facts, group, &surroundings, class, p);
+        match by_class.get_mut(&class) {
+            Some((members, known)) => {
+                members.extend(&group.members);
+                if known.action == Action::Review || finding.p_value < known.p_value {
+                    *known = finding;
+                }
+            }
+            None => {
+                by_class.insert(class, (group.members.clone(), finding));
+            }
+        }
+    }
+    by_class
+        .into_iter()
+        .map(|(class, (mut members, mut finding))| {
+            members.sort_unstable();
+            members.dedup();
+            // Two tests were tried.
+            finding.p_value = (2.0 * finding.p_value).min(1.0);
+            let mut suspect = Suspect {
+                members,
+                class: Some(class),
+                belonging: Belonging::ApartFromClass,
+                finding,
+            };
+            suspect.spread(reference, |record| groups.graph.of(record).to_vec());
+            suspect
+        })
+        .collect()
+}
+
+/// Groups of one label whose own class is missing around them, and around which more classes are
+/// than around natural groups, with their p-values of at most 0.05.
+fn clusters<'g>(
+    reference: &Reference,
+    groups: &'g Groups,
+    minority: &impl Fn(&Group, u32) -> bool,
+) -> Vec<(&'g Group, u32, Surroundings, f64)> {
     let candidates: Vec<(&Group, u32)> = groups
         .groups
         .iter()
@@ -223,32 +280,14 @@ fn backdoor_clusters(
             (p * n_candidates <= 0.05).then_some((group, class, surroundings))
         })
         .collect();
-    let mut by_class: BTreeMap<u32, Suspect> = BTreeMap::new();
-    for (group, class, surroundings) in &apart {
-        mark(foreign, group);
-        let p = (others_p_value(surroundings, *class) * apart.len() as f64).min(1.0);
-        if p > 0.05 {
-            continue;
-        }
-        // The pieces of one attack are one finding.
-        let suspect = by_class.entry(*class).or_insert_with(|| Suspect {
-            members: Vec::new(),
-            class: Some(*class),
-            belonging: Belonging::ApartFromClass,
-            finding: backdoor(facts, group, surroundings, *class, p),
-        });
-        suspect.members.extend(&group.members);
-        suspect.members.sort_unstable();
-        suspect.members.dedup();
-        if p < suspect.finding.p_value {
-            suspect.finding = backdoor(facts, group, surroundings, *class, p);
-        }
-    }
-    let mut suspects: Vec<Suspect> = by_class.into_values().collect();
-    for suspect in &mut suspects {
-        suspect.spread(reference, |record| groups.graph.of(record).to_vec());
-    }
-    suspects
+    let tried = apart.len() as f64;
+    apart
+        .into_iter()
+        .filter_map(|(group, class, surroundings)| {
+            let p = (others_p_value(&surroundings, class) * tried).min(1.0);
+            (p <= 0.05).then_some((group, class, surroundings, p))
+        })
+        .collect()
 }
 
 /// Chance that so many members have neither their own class nor one of the two most frequent
@@ -330,7 +369,35 @@ fn collision(
     finding
 }
 
-fn backdoor(
+fn scattered(facts: &DataFacts, excess: &Excess) -> Finding {
+    let title = format!(
+        "{{records}} records labelled `{}` lie apart from it, among records of {} other classes",
+        class_name(facts, excess.class),
+        excess.sources
+    );
+    // Most of them are there by accident when a third was expected.
+    let action = if 3.0 * excess.expected <= excess.observed as f64 {
+        Action::Quarantine
+    } else {
+        Action::Review
+    };
+    let mut finding = Finding::new(
+        ClassCollision::SPEC.id,
+        "backdoor-cluster",
+        Severity::High,
+        action,
+        title,
+        excess.p_value,
+    )
+    .with_evidence("fragments", excess.observed)
+    .with_evidence("expected_fragments", excess.expected)
+    .with_evidence("source_classes", excess.sources)
+    .with_evidence("scatter", excess.scatter);
+    finding.target_class = facts.classes.get(excess.class as usize).cloned();
+    finding
+}
+
+fn clustered(
     facts: &DataFacts,
     group: &Group,
     surroundings: &Surroundings,

@@ -19,12 +19,14 @@ pub(super) const MIN_MEMBERS: usize = 5;
 /// Sizes of neighbourhoods from which groups are built: small ones find small groups inside a
 /// class, the largest finds loose ones.
 const SCALES: [usize; 3] = [4, 6, NEIGHBORS];
+/// Nearest others that vote on whether they contradict a label.
+const VOTERS: usize = 5;
 /// Nearest others whose mean distance says how dense it is around a record.
 const DENSITY_NEIGHBORS: usize = 4;
 /// Members of a group whose surroundings are looked at; more would say the same.
 const PROBES: usize = 48;
-/// Outside records that a probe looks at.
-const OUTSIDE: usize = 5;
+/// Outside records that a member's surroundings are judged by.
+pub(super) const OUTSIDE: usize = 5;
 
 /// A component of the mutual graph at one scale.
 #[derive(Clone, Debug)]
@@ -80,32 +82,6 @@ impl Group {
     pub(super) fn class(&self, purity: f64) -> Option<u32> {
         let &(class, count) = self.classes.first()?;
         (count as f64 >= purity * self.len() as f64).then_some(class)
-    }
-
-    /// Number of members most of whose nearest other members have another label, and number of
-    /// members for which that can be said.
-    pub(super) fn dissenters(
-        &self,
-        reference: &Reference,
-        graph: &ReferenceGraph,
-    ) -> (usize, usize) {
-        let (mut dissenting, mut judged) = (0, 0);
-        for &member in &self.members {
-            let label = reference.labels[member as usize];
-            let near = graph.of(member).iter().map(|&(other, _)| other);
-            let others: Vec<u32> = near
-                .filter(|&other| self.contains(other))
-                .map(|other| reference.labels[other as usize])
-                .filter(|&other| other != NO_LABEL)
-                .take(OUTSIDE)
-                .collect();
-            if label != NO_LABEL && !others.is_empty() {
-                let same = others.iter().filter(|&&other| other == label).count();
-                dissenting += usize::from(2 * same < others.len());
-                judged += 1;
-            }
-        }
-        (dissenting, judged)
     }
 
     /// Whether at least half of the smaller of the two groups is in both.
@@ -218,6 +194,20 @@ impl Groups {
         })
     }
 
+    /// Per reference record, whether most of its nearest others have another label.
+    pub(super) fn dissenters(&self, reference: &Reference) -> Vec<bool> {
+        (0..self.graph.len() as u32)
+            .map(|record| {
+                let label = reference.labels[record as usize];
+                let near = self.graph.of(record).iter().take(VOTERS);
+                let same = near.clone().filter(|&&(other, _)| {
+                    label != NO_LABEL && reference.labels[other as usize] == label
+                });
+                2 * same.count() < near.len()
+            })
+            .collect()
+    }
+
     /// Mean distance from a record outside `group` to its nearest others outside. When the group
     /// fills its whole list, the end of the list, than which those others are not nearer.
     fn usual_distance(&self, record: u32, group: &Group) -> f64 {
@@ -227,29 +217,44 @@ impl Groups {
             .unwrap_or(0.0)
     }
 
-    /// The groups that are dense islands: at most `ratio` of the ordinary distance between
-    /// records, and of the distance to whatever surrounds them. Of groups that overlap, the
-    /// largest.
-    pub(super) fn tight(&self, reference: &Reference, ratio: f64) -> Vec<(&Group, Surroundings)> {
-        let mut dense: Vec<&Group> = self
-            .groups
-            .iter()
-            .filter(|group| self.dense > 0.0 && group.inner <= ratio * self.dense)
-            .collect();
-        dense.sort_by_key(|group| (std::cmp::Reverse(group.len()), group.members[0]));
-        let mut tight: Vec<(&Group, Surroundings)> = Vec::new();
-        for group in dense {
-            if tight.iter().any(|(kept, _)| kept.overlaps(group)) {
+    /// The dense islands of the reference set, the largest first.
+    ///
+    /// They are the components of the graph whose edges are at most `ratio` of the ordinary
+    /// distance, with distances inside that are at most `ratio` of those to whatever surrounds
+    /// them.
+    pub(super) fn tight(&self, reference: &Reference, ratio: f64) -> Tight {
+        let mut tight = Tight::default();
+        if self.dense <= 0.0 {
+            return tight;
+        }
+        for members in self.graph.components_within(ratio * self.dense) {
+            if members.len() >= 2 {
+                tight.sizes.push(members.len());
+            }
+            if members.len() < MIN_MEMBERS || 2 * members.len() > self.graph.len() {
                 continue;
             }
-            if let Some(surroundings) = self.surroundings(reference, group)
+            let group = Group::new(reference, &self.graph, members);
+            if let Some(surroundings) = self.surroundings(reference, &group)
                 && group.inner <= ratio * surroundings.outer
             {
-                tight.push((group, surroundings));
+                tight.islands.push((group, surroundings));
             }
         }
         tight
+            .islands
+            .sort_by_key(|(group, _)| (std::cmp::Reverse(group.len()), group.members[0]));
+        tight
     }
+}
+
+/// Records that lie closer together than records of the dataset do.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tight {
+    /// Groups of at least [`MIN_MEMBERS`] with a gap around them.
+    pub(super) islands: Vec<(Group, Surroundings)>,
+    /// Sizes of all groups of two and more, with and without a gap.
+    pub(super) sizes: Vec<usize>,
 }
 
 /// The component and the records around it most of whose nearest others belong to it. The mutual

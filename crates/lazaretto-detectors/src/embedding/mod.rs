@@ -2,6 +2,7 @@
 
 pub mod class_collision;
 pub(crate) mod class_sample;
+mod fragments;
 mod groups;
 pub mod knn_distance;
 pub mod knn_label_disagreement;

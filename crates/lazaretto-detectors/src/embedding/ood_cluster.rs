@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, DiscreteCDF};
 
+use crate::duplicates::flood::by_class;
 use crate::embedding::groups::{Group, Groups, MIN_REFERENCE, NEIGHBORS};
 use crate::embedding::suspects::{
     Belonging, Gathered, Suspect, Suspects, nearest, without_overlaps,
@@ -16,6 +17,10 @@ use crate::embedding::suspects::{
 
 /// Share of a group's nearest records that are its own; below, it is no group of its own.
 const MIN_INSIDE: f64 = 0.8;
+/// Labels of a group contradict each other at least this share of what random ones do.
+const RANDOMNESS: f64 = 0.6;
+/// Largest p-value of a finding. Small groups between classes are contradictory by accident.
+const SURE: f64 = 0.01;
 /// Contradiction between neighbours that a dataset is always granted.
 const MIN_DISSENT: f64 = 0.05;
 
@@ -35,10 +40,10 @@ const MIN_DISSENT: f64 = 0.05;
 /// Groups are connected components of the mutual nearest-neighbour graph of the reference set (an
 /// edge joins two records that are each among the nearest of the other), at several sizes of
 /// neighbourhood. A group counts as separate when at least 80 % of its members' nearest records
-/// are members. In it, the members are counted whose nearest other members mostly have another
-/// label. The number is compared (binomial) with how contradictory the labels of the dataset's own
-/// most contradictory regions are: the 95 % quantile, over all other records, of the share of
-/// contradicting labels around them. The p-value is multiplied by the number of separate groups. Records
+/// are members. Its dissenters are the members whose nearest records mostly have another label; there
+/// must be 60 % of what random labels would give. Their number is compared (binomial) with the dataset's own
+/// most contradictory regions: the 95 % quantile, over all other records, of the share of dissenters
+/// around them. The p-value is multiplied by the number of separate groups. Records
 /// outside the reference set belong to the group when most of their nearest reference records do.
 ///
 /// The score of a record is the share of separate, contradictory groups among its nearest
@@ -117,18 +122,17 @@ impl OodCluster {
             .iter()
             .filter(|group| group.inside >= MIN_INSIDE && group.len() as f64 <= largest)
             .collect();
-        let local = local_dissent(reference, groups);
+        let dissenters = groups.dissenters(reference);
+        let local = local_dissent(&dissenters, groups);
+        let random = random_dissent(reference);
         let mut dissent = vec![0.0_f32; groups.graph.len()];
         let mut judged = Vec::new();
         for &group in &separate {
-            let (dissenting, members) = group.dissenters(reference, &groups.graph);
-            if members == 0 {
-                continue;
-            }
+            let dissenting = group.members.iter().filter(|&&m| dissenters[m as usize]).count();
             let usual = usual_dissent(&local, group);
-            let p = binomial_tail(members, dissenting, usual) * separate.len() as f64;
-            let share = dissenting as f64 / members as f64;
-            if share > usual {
+            let p = binomial_tail(group.len(), dissenting, usual) * separate.len() as f64;
+            let share = dissenting as f64 / group.len() as f64;
+            if share > usual && share >= RANDOMNESS * random {
                 for &member in &group.members {
                     let known = &mut dissent[member as usize];
                     *known = known.max(share as f32);
@@ -138,7 +142,7 @@ impl OodCluster {
         }
         let suspects = without_overlaps(judged)
             .into_iter()
-            .filter(|(p, ..)| *p <= 0.05)
+            .filter(|(p, ..)| *p <= SURE)
             .map(|(p, group, share)| Suspect {
                 members: group.members.clone(),
                 class: None,
@@ -153,25 +157,26 @@ impl OodCluster {
     }
 }
 
-/// Per reference record, the share of contradicting labels around it: the mean over it and its
-/// nearest of the share of their nearest with another label.
-fn local_dissent(reference: &Reference, groups: &Groups) -> Vec<f64> {
-    let labels = &reference.labels;
-    let own: Vec<f64> = (0..groups.graph.len() as u32)
-        .map(|record| {
-            let near = groups.graph.of(record);
-            let label = labels[record as usize];
-            let other = near.iter().filter(|&&(near, _)| labels[near as usize] != label);
-            other.count() as f64 / near.len().max(1) as f64
-        })
-        .collect();
+/// Per reference record, the share of dissenters among it and its nearest others.
+fn local_dissent(dissenters: &[bool], groups: &Groups) -> Vec<f64> {
     (0..groups.graph.len() as u32)
         .map(|record| {
-            let near = groups.graph.of(record).iter();
-            let around: f64 = near.clone().map(|&(near, _)| own[near as usize]).sum();
-            (own[record as usize] + around) / (near.len() + 1) as f64
+            let near = groups.graph.of(record).iter().map(|&(near, _)| near);
+            let around = near.chain([record]).filter(|&near| dissenters[near as usize]);
+            around.count() as f64 / (groups.graph.of(record).len() + 1) as f64
         })
         .collect()
+}
+
+/// Chance that two records have different labels when labels are drawn at random.
+fn random_dissent(reference: &Reference) -> f64 {
+    let counts = by_class(reference.labels.iter().copied());
+    let total: usize = counts.iter().map(|&(_, count)| count).sum();
+    let same: f64 = counts
+        .iter()
+        .map(|&(_, count)| (count as f64 / total.max(1) as f64).powi(2))
+        .sum();
+    1.0 - same
 }
 
 /// The 95 % quantile of the local dissent outside `group`.

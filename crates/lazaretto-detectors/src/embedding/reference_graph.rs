@@ -65,14 +65,35 @@ impl ReferenceGraph {
     /// Components of the mutual graph of the `k` nearest, each ascending, in order of their first
     /// record.
     pub(super) fn mutual_components(&self, k: usize) -> Vec<Vec<u32>> {
+        self.mutual_components_where(k, |_, _| true)
+    }
+
+    /// The same with the edges that are `allowed` alone.
+    pub(super) fn mutual_components_where(
+        &self,
+        k: usize,
+        allowed: impl Fn(u32, u32) -> bool,
+    ) -> Vec<Vec<u32>> {
         let lists = |record: u32, other: u32| {
             let nearest = self.of(record).iter().take(k);
             nearest.into_iter().any(|&(found, _)| found == other)
         };
+        self.components(k, |record, other, _| {
+            record < other && allowed(record, other) && lists(other, record)
+        })
+    }
+
+    /// Components of the graph whose edges are at most `distance` long, each ascending, in order
+    /// of their first record (single linkage, as far as the lists reach).
+    pub(super) fn components_within(&self, distance: f64) -> Vec<Vec<u32>> {
+        self.components(usize::MAX, |_, _, length| f64::from(length) <= distance)
+    }
+
+    fn components(&self, k: usize, joins: impl Fn(u32, u32, f32) -> bool) -> Vec<Vec<u32>> {
         let mut parents: Vec<u32> = (0..self.len() as u32).collect();
         for record in 0..self.len() as u32 {
-            for &(other, _) in self.of(record).iter().take(k) {
-                if record < other && lists(other, record) {
+            for &(other, length) in self.of(record).iter().take(k) {
+                if joins(record, other, length) {
                     let (a, b) = (root(&mut parents, record), root(&mut parents, other));
                     // The smaller index stays the root, so the order of edges does not matter.
                     parents[a.max(b) as usize] = a.min(b);

@@ -35,6 +35,14 @@ impl Suspect {
         self.members.binary_search(&record).is_ok()
     }
 
+    /// Whether a reference record belongs to it because it is a member. Distance alone decides
+    /// where it is the rule.
+    fn keeps(&self, record: u32, label: u32) -> bool {
+        !matches!(self.belonging, Belonging::Near(_))
+            && self.class.is_none_or(|class| class == label)
+            && self.contains(record)
+    }
+
     /// Whether a record with this label, and these nearest reference records, belongs to it.
     fn admits(&self, label: u32, nearest: &[(u32, f32)], labels: &[u32]) -> bool {
         if self.class.is_some_and(|class| class != label) {
@@ -125,9 +133,7 @@ impl Suspects {
             let label = batch.label(row_idx).unwrap_or(NO_LABEL);
             let own = reference.ordinals.binary_search(&batch.ordinal(row_idx)).ok();
             for (suspect, records) in self.suspects.iter().zip(gathered.iter_mut()) {
-                let member = own.is_some_and(|own| suspect.contains(own as u32))
-                    && suspect.class.is_none_or(|class| class == label);
-                if member || suspect.admits(label, &nearest, &reference.labels) {
+                if own.is_some_and(|own| suspect.keeps(own as u32, label)) || suspect.admits(label, &nearest, &reference.labels) {
                     records.push(batch.ordinal(row_idx));
                     *belongs = true;
                 }

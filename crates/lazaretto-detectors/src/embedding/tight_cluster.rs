@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duplicates::flood::Habit;
-use crate::embedding::groups::{Group, Groups, Surroundings};
+use crate::embedding::groups::{Group, Groups, Surroundings, Tight};
 use crate::embedding::ood_cluster::reference;
 use crate::embedding::suspects::{Belonging, Gathered, Suspect, Suspects, nearest};
 
@@ -40,9 +40,9 @@ pub(super) const PURITY: f64 = 0.7;
 /// compared with a power law fitted to the dataset's own small tight groups: the p-value is the chance
 /// that a dataset with this habit has a group of that size.
 ///
-/// A tight group is held back when it lies where other records are (it reaches its surroundings
+/// A tight group is held back when its p-value is at most 0.001 and it lies where other records are (it reaches its surroundings
 /// within 1.5 times the distances these keep among themselves), because that is what copies of a
-/// record do; a dense group on its own is a natural kind, and is shown for review.
+/// record do; a dense group on its own is a natural kind. Others are shown for review.
 ///
 /// The score of a record is 0 for ordinary density and grows to 1 for identical neighbours.
 ///
@@ -94,6 +94,10 @@ impl Params for TightClusterParams {
     }
 }
 
+/// Copies whose labels contradict nothing do little harm, and real repetition is common: they are
+/// held back when their size is this improbable, and shown for review before.
+const SURE: f64 = 1e-3;
+
 /// Farthest that a group of copies lies from its surroundings, as a multiple of their distances.
 pub(super) const MAX_REACH: f64 = 1.5;
 
@@ -116,6 +120,7 @@ impl TightCluster {
         let tight = groups.tight(reference, self.params.ratio);
         let sizes = SizeHabit::of(&tight);
         let suspects = tight
+            .islands
             .iter()
             .filter_map(|(group, surroundings)| {
                 let p = sizes.p_value(group.len());
@@ -134,22 +139,34 @@ impl TightCluster {
 /// How large the tight groups of this dataset get by habit.
 pub(super) struct SizeHabit {
     habit: Habit,
-    /// Number of groups of at least each size.
+    /// Number of islands of at least each size.
     at_least: BTreeMap<usize, usize>,
 }
 
 impl SizeHabit {
-    pub(super) fn of(tight: &[(&Group, Surroundings)]) -> Self {
-        let sizes = || tight.iter().map(|(group, _)| group.len());
+    /// The habit shown by all tight groups.
+    pub(super) fn of(tight: &Tight) -> Self {
+        Self::without(tight, std::iter::empty())
+    }
+
+    /// The habit shown by the tight groups but those of the sizes `excluded`, one each.
+    pub(super) fn without(tight: &Tight, excluded: impl Iterator<Item = usize>) -> Self {
+        let mut sizes = tight.sizes.clone();
+        for size in excluded {
+            if let Some(place) = sizes.iter().position(|&other| other == size) {
+                sizes.swap_remove(place);
+            }
+        }
+        let islands = || tight.islands.iter().map(|(group, _)| group.len());
         Self {
-            habit: Habit::of(sizes().map(|size| (size, 0)), HABIT_SIZE),
-            at_least: sizes()
-                .map(|size| (size, sizes().filter(|&other| other >= size).count()))
+            habit: Habit::of(sizes.iter().map(|&size| (size, 0)), HABIT_SIZE),
+            at_least: islands()
+                .map(|size| (size, islands().filter(|&other| other >= size).count()))
                 .collect(),
         }
     }
 
-    /// Chance that a dataset with this habit has as many groups of at least `size`.
+    /// Chance that a dataset with this habit has as many islands of at least `size`.
     pub(super) fn p_value(&self, size: usize) -> f64 {
         let count = self.at_least.get(&size).copied().unwrap_or(1);
         self.habit.size_p_value(size, count)
@@ -171,7 +188,7 @@ fn finding(
     let title = format!(
         "{{records}} records{labelled} are nearly identical: {share:.2} of the ordinary distance apart"
     );
-    let action = if surroundings.reach <= MAX_REACH {
+    let action = if surroundings.reach <= MAX_REACH && p_value <= SURE {
         Action::Quarantine
     } else {
         Action::Review
