@@ -10,19 +10,25 @@ use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
 use crate::embedding::knn_distance::KnnDistance;
 use crate::label::confident_learning::ConfidentLearning;
+use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
+use crate::tabular::hbos::Hbos;
 use crate::tabular::isolation_forest::IsolationForest;
+use crate::tabular::pca_reconstruction::PcaReconstruction;
 use crate::text::surface::TextSurface;
 use crate::text::trigger::TextTrigger;
 
 /// All detectors, sorted by id. One line each; the tests below hold the conventions.
 pub static REGISTRY: &[Registration] = &[
     Registration::of::<ConfidentLearning>(),
+    Registration::of::<Copod>(),
     Registration::of::<Ecod>(),
     Registration::of::<ExactDuplicates>(),
+    Registration::of::<Hbos>(),
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<NearDuplicates>(),
+    Registration::of::<PcaReconstruction>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
 ];

@@ -7,6 +7,15 @@ use lazaretto_testkit::contract::{Dataset, Outcome, Pieces, run};
 use ndarray::{Array2, ShapeBuilder as _};
 use serde_json::{Value, json};
 
+/// The detectors that look at numeric columns directly.
+const NUMERIC: [&str; 5] = [
+    "copod",
+    "ecod",
+    "hbos",
+    "isolation-forest",
+    "pca-reconstruction",
+];
+
 fn outcome(id: &str, parameters: &Value, dataset: &Dataset) -> Outcome {
     let detector = find(id)
         .and_then(|registration| registration.build(parameters).ok())
@@ -100,9 +109,12 @@ fn planted_outliers_are_ranked_first() {
     }
     dataset.numeric = Some(numeric);
     for (id, floor) in [
+        ("copod", 0.99),
         ("ecod", 0.99),
+        ("hbos", 0.99),
         ("isolation-forest", 0.99),
         ("knn-distance", 0.97),
+        ("pca-reconstruction", 0.99),
     ] {
         let auroc = outcome(id, &json!({}), &dataset).auroc(&is_poison);
         assert!(auroc > floor, "{id}: {auroc}");
@@ -127,7 +139,7 @@ fn a_combination_that_no_column_shows_is_isolated() {
 
 #[test]
 fn missing_values_do_not_make_a_record_suspicious() {
-    for id in ["ecod", "isolation-forest"] {
+    for id in NUMERIC {
         let mut dataset = Dataset::numbers(2000, 4);
         let mut numeric = dataset.numeric.take().unwrap();
         let mut holed = vec![false; 2000];
@@ -149,12 +161,94 @@ fn infinite_and_missing_rows_have_the_scores_they_are_documented_to_have() {
     numeric[[5, 0]] = f64::INFINITY;
     numeric[[5, 1]] = f64::INFINITY;
     dataset.numeric = Some(numeric);
-    for id in ["ecod", "isolation-forest"] {
+    for id in NUMERIC {
         let scores = outcome(id, &json!({}), &dataset).scores;
         assert!(scores[3].is_nan(), "{id}");
         let higher = scores.iter().filter(|&&score| score > scores[5]).count();
         assert!(higher < 15, "{id}: {higher} records above the infinite one");
     }
+}
+
+#[test]
+fn a_constant_column_changes_nothing() {
+    let dataset = Dataset::numbers(1000, 6);
+    let mut wider = dataset.numeric.clone().unwrap();
+    wider
+        .push_column(ndarray::Array1::from_elem(1000, 7.0).view())
+        .unwrap();
+    for id in ["copod", "ecod", "hbos", "pca-reconstruction"] {
+        let before = outcome(id, &json!({}), &dataset).scores;
+        let after = outcome(id, &json!({}), &of_numbers(wider.clone())).scores;
+        assert_eq!(before, after, "{id}");
+    }
+}
+
+#[test]
+fn units_do_not_matter() {
+    let dataset = Dataset::numbers(1000, 6);
+    let mut scaled = dataset.numeric.clone().unwrap();
+    scaled.column_mut(0).mapv_inplace(|value| value * 1024.0);
+    scaled.column_mut(1).mapv_inplace(|value| value / 4096.0);
+    for id in ["copod", "ecod", "hbos", "pca-reconstruction"] {
+        let before = outcome(id, &json!({}), &dataset).scores;
+        let after = outcome(id, &json!({}), &of_numbers(scaled.clone())).scores;
+        assert!(rank_correlation(&before, &after) > 0.999, "{id}");
+    }
+    let per_unit = json!({"unit_free": false});
+    let before = outcome("hbos", &per_unit, &dataset).scores;
+    let after = outcome("hbos", &per_unit, &of_numbers(scaled)).scores;
+    assert!(rank_correlation(&before, &after) < 0.99);
+}
+
+#[test]
+fn a_broken_relation_between_columns_is_far_from_the_components() {
+    // Column 3 is column 0 with a little noise; these records go against it inside the range.
+    let mut dataset = Dataset::numbers(4000, 9);
+    let mut is_poison = vec![false; 4000];
+    let mut numeric = dataset.numeric.take().unwrap();
+    for row in 0..4000 {
+        numeric[[row, 3]] = numeric[[row, 0]] + (numeric[[row, 3]] - numeric[[row, 0]]) / 10.0;
+    }
+    for row in (0..4000).step_by(200) {
+        is_poison[row] = true;
+        numeric[[row, 0]] = 1.5;
+        numeric[[row, 3]] = -1.5;
+    }
+    dataset.numeric = Some(numeric);
+    let pca = outcome("pca-reconstruction", &json!({}), &dataset).auroc(&is_poison);
+    let ecod = outcome("ecod", &json!({}), &dataset).auroc(&is_poison);
+    assert!(pca > 0.98 && ecod < 0.85, "{pca} {ecod}");
+    let parameters = json!({"pyod_score": true});
+    let pyod = outcome("pca-reconstruction", &parameters, &dataset).auroc(&is_poison);
+    assert!(pyod < 0.5, "{pyod}");
+}
+
+#[test]
+fn a_value_in_a_gap_is_in_a_rare_bin() {
+    let mut dataset = Dataset::numbers(2000, 9);
+    let mut is_poison = vec![false; 2000];
+    let mut numeric = dataset.numeric.take().unwrap();
+    for row in 0..2000 {
+        numeric[[row, 0]] += if row % 2 == 0 { 20.0 } else { -20.0 };
+    }
+    for row in (0..2000).step_by(100) {
+        is_poison[row] = true;
+        numeric[[row, 0]] = 0.0;
+    }
+    dataset.numeric = Some(numeric);
+    let hbos = outcome("hbos", &json!({}), &dataset).auroc(&is_poison);
+    let ecod = outcome("ecod", &json!({}), &dataset).auroc(&is_poison);
+    assert!(hbos > 0.85 && ecod < 0.6, "{hbos} {ecod}");
+}
+
+#[test]
+fn tables_that_are_too_wide_are_declined_with_the_number() {
+    let wide = Array2::from_shape_fn((64, 2100).f(), |(row, column)| {
+        ((row * 7919 + column * 104_729) % 1009) as f64
+    });
+    let outcome = outcome("pca-reconstruction", &json!({}), &of_numbers(wide));
+    let reason = outcome.abstained.unwrap();
+    assert!(reason.contains("2100 columns that vary"), "{reason}");
 }
 
 #[test]

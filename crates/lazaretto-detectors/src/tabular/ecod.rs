@@ -5,20 +5,11 @@ use lazaretto_core::{
     ParamProblem, Params, Role, ScoreKind, Shared, params::Checks,
 };
 use lazaretto_features::QuantileSketch;
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::tabular::tail_table::TailTable;
-
-/// With fewer values than this in every column, tails cannot be told from the middle.
-const MIN_VALUES: u64 = 20;
-
-/// Bytes per point of a column's distribution.
-const BYTES_PER_POINT: usize = 24;
-
-/// Rows scored together: a column's part and the sums stay in a core's cache.
-const BLOCK_ROWS: usize = 4096;
+use crate::tabular::column_scores::{self, ColumnScores};
+use crate::tabular::tail_table::{TailTable, Tails};
 
 /// Scores each record by how far its numbers lie in the tails of their columns.
 ///
@@ -100,7 +91,7 @@ impl Detector for Ecod {
     type Params = EcodParams;
     /// The distribution of each numeric column.
     type State = Vec<QuantileSketch>;
-    type Model = EcodModel;
+    type Model = ColumnScores<TailTable>;
     type Evidence = ();
 
     const SPEC: DetectorSpec = DetectorSpec {
@@ -128,30 +119,15 @@ impl Detector for Ecod {
     }
 
     fn start(&self, context: &FitContext) -> Self::State {
-        let n_columns = context.facts.numeric_columns.len();
-        let affordable = context.memory_bytes / (BYTES_PER_POINT * n_columns.max(1));
-        let points = affordable.min(self.params.resolution as usize).max(64);
-        vec![QuantileSketch::new(points); n_columns]
+        column_scores::start(context, self.params.resolution)
     }
 
     fn fit(&self, _context: &FitContext, state: &mut Self::State, batch: &Batch<'_>) {
-        let Some(numeric) = batch.numeric else {
-            return;
-        };
-        state
-            .par_iter_mut()
-            .zip(numeric.columns().into_iter().collect::<Vec<_>>())
-            .for_each(|(sketch, column)| match column.as_slice() {
-                Some(values) => sketch.insert_column(values),
-                None => sketch.insert_column(&column.to_vec()),
-            });
+        column_scores::fit(state, batch);
     }
 
     fn merge(&self, _context: &FitContext, state: &mut Self::State, later: Self::State) {
-        state
-            .par_iter_mut()
-            .zip(later)
-            .for_each(|(sketch, later)| sketch.merge(&later));
+        column_scores::merge(state, later);
     }
 
     fn model(
@@ -160,17 +136,7 @@ impl Detector for Ecod {
         state: Self::State,
         _shared: &Shared,
     ) -> Result<Self::Model, NotApplicable> {
-        let most = state.iter().map(QuantileSketch::count).max().unwrap_or(0);
-        if most < MIN_VALUES {
-            return Err(NotApplicable::new(format!(
-                "at most {most} values in a numeric column, at least {MIN_VALUES} are needed"
-            )));
-        }
-        let tables: Vec<TailTable> = state.iter().map(TailTable::new).collect();
-        if tables.iter().all(TailTable::is_constant) {
-            return Err(NotApplicable::new("every numeric column is constant"));
-        }
-        Ok(EcodModel { tables })
+        ColumnScores::compile(&state, |column| TailTable::new(column, Tails::Larger))
     }
 
     fn start_evidence(&self, _model: &Self::Model) -> Self::Evidence {}
@@ -182,30 +148,7 @@ impl Detector for Ecod {
         batch: &Batch<'_>,
         _evidence: &mut Self::Evidence,
     ) -> Vec<f32> {
-        let mut scores = vec![f32::NAN; batch.n_rows()];
-        let Some(numeric) = batch.numeric.filter(|n| n.ncols() == model.tables.len()) else {
-            return scores;
-        };
-        let copies: Vec<Vec<f64>>;
-        let columns: Vec<&[f64]> = if numeric
-            .columns()
-            .into_iter()
-            .all(|c| c.as_slice().is_some())
-        {
-            (0..numeric.ncols())
-                .filter_map(|idx| numeric.column(idx).to_slice())
-                .collect()
-        } else {
-            copies = numeric.columns().into_iter().map(|c| c.to_vec()).collect();
-            copies.iter().map(Vec::as_slice).collect()
-        };
-        scores
-            .par_chunks_mut(BLOCK_ROWS)
-            .enumerate()
-            .for_each(|(block_idx, scores)| {
-                model.score_rows(&columns, block_idx * BLOCK_ROWS, scores);
-            });
-        scores
+        model.of_batch(batch)
     }
 
     fn merge_evidence(&self, _evidence: &mut Self::Evidence, _later: Self::Evidence) {}
@@ -217,27 +160,5 @@ impl Detector for Ecod {
         _evidence: Self::Evidence,
     ) -> Vec<Finding> {
         Vec::new()
-    }
-}
-
-/// The compiled distribution of each column.
-#[derive(Debug)]
-pub struct EcodModel {
-    tables: Vec<TailTable>,
-}
-
-impl EcodModel {
-    /// Scores the rows from `first` on, column by column.
-    fn score_rows(&self, columns: &[&[f64]], first: usize, scores: &mut [f32]) {
-        scores.fill(0.0);
-        let rows = first..first + scores.len();
-        for (table, column) in self.tables.iter().zip(columns) {
-            table.add(&column[rows.clone()], scores);
-        }
-        for (score, row) in scores.iter_mut().zip(rows) {
-            if columns.iter().all(|column| column[row].is_nan()) {
-                *score = f32::NAN;
-            }
-        }
     }
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::tabular::forest::Forest;
-use crate::tabular::sample::{RowSample, Rows};
+use crate::tabular::sample::{RowSample, Rows, width};
 
 /// With fewer records than this, every record is isolated by a handful of cuts.
 const MIN_ROWS: usize = 32;
@@ -110,25 +110,9 @@ impl IsolationForest {
     }
 }
 
-/// Number of values per record that the forest looks at.
-fn width(facts: &DataFacts) -> usize {
-    match facts.numeric_columns.len() {
-        0 => facts.embedding_dim.unwrap_or(0),
-        n_numeric => n_numeric,
-    }
-}
-
-/// The values the forest looks at, if the batch has them.
-fn rows<'a>(batch: &Batch<'a>) -> Option<Rows<'a>> {
-    match batch.numeric {
-        Some(numeric) if numeric.ncols() > 0 => Some(Rows::Numeric(numeric)),
-        _ => batch.embedding.map(Rows::Embedding),
-    }
-}
-
 impl Detector for IsolationForest {
     type Params = IsolationForestParams;
-    type State = RowSample;
+    type State = RowSample<f32>;
     type Model = Forest;
     type Evidence = ();
 
@@ -161,7 +145,7 @@ impl Detector for IsolationForest {
     }
 
     fn fit(&self, _context: &FitContext, state: &mut Self::State, batch: &Batch<'_>) {
-        if let Some(rows) = rows(batch) {
+        if let Some(rows) = Rows::of(batch) {
             state.insert(batch, rows);
         }
     }
@@ -201,7 +185,7 @@ impl Detector for IsolationForest {
         _evidence: &mut Self::Evidence,
     ) -> Vec<f32> {
         let mut scores = vec![f32::NAN; batch.n_rows()];
-        let Some(rows) = rows(batch).filter(|rows| rows.width() == model.width()) else {
+        let Some(rows) = Rows::of(batch).filter(|rows| rows.width() == model.width()) else {
             return scores;
         };
         scores

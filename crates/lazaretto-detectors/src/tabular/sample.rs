@@ -1,11 +1,46 @@
 //! A bounded sample of rows of numbers, chosen by keyed hash, as mergeable state.
 
-use lazaretto_core::Batch;
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use lazaretto_core::{Batch, DataFacts};
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
-/// The largest magnitude kept; infinite values become this, so that arithmetic stays finite.
-pub(crate) const LARGEST: f32 = 1e37;
+/// A number of a sample. Finite values stay within a largest magnitude, which infinite ones
+/// become, so that arithmetic on them stays finite; NaN stays NaN.
+pub trait Number: Copy + Default + Send + Sync {
+    /// The largest magnitude, which stands for infinity.
+    const LARGEST: Self;
+
+    /// The number for a value of a numeric column.
+    fn of_column(value: f64) -> Self;
+
+    /// The number for a part of a vector.
+    fn of_vector(value: f32) -> Self;
+}
+
+impl Number for f32 {
+    const LARGEST: Self = 1e37;
+
+    fn of_column(value: f64) -> Self {
+        Self::of_vector(value as f32)
+    }
+
+    fn of_vector(value: f32) -> Self {
+        // `clamp` keeps NaN.
+        value.clamp(-Self::LARGEST, Self::LARGEST)
+    }
+}
+
+impl Number for f64 {
+    const LARGEST: Self = 1e150;
+
+    fn of_column(value: f64) -> Self {
+        value.clamp(-Self::LARGEST, Self::LARGEST)
+    }
+
+    fn of_vector(value: f32) -> Self {
+        Self::of_column(f64::from(value))
+    }
+}
 
 /// Rows of numbers of a batch, from either of its two layouts.
 #[derive(Clone, Copy)]
@@ -16,13 +51,43 @@ pub(crate) enum Rows<'a> {
     Embedding(ArrayView2<'a, f32>),
 }
 
-/// A finite number stays (within [`LARGEST`]), infinite ones become it, NaN stays NaN.
-fn tame(value: f32) -> f32 {
-    // `clamp` keeps NaN.
-    value.clamp(-LARGEST, LARGEST)
+/// Number of values per record: the numeric columns where there are any, else the length of the
+/// embedding; 0 when there is neither.
+pub(crate) fn width(facts: &DataFacts) -> usize {
+    match facts.numeric_columns.len() {
+        0 => facts.embedding_dim.unwrap_or(0),
+        n_numeric => n_numeric,
+    }
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// The rows of a batch, from the columns that [`width`] counts.
+    pub(crate) fn of(batch: &Batch<'a>) -> Option<Self> {
+        match batch.numeric {
+            Some(numeric) if numeric.ncols() > 0 => Some(Self::Numeric(numeric)),
+            _ => batch.embedding.map(Self::Embedding),
+        }
+    }
+
+    /// `n_rows` values of a column from row `first` on, appended to `values`.
+    pub(crate) fn append_column(
+        &self,
+        column: usize,
+        first: usize,
+        n_rows: usize,
+        values: &mut Vec<f64>,
+    ) {
+        let range = s![first..first + n_rows, column];
+        match self {
+            Self::Numeric(rows) => {
+                values.extend(rows.slice(range).iter().map(|&v| f64::of_column(v)));
+            }
+            Self::Embedding(rows) => {
+                values.extend(rows.slice(range).iter().map(|&v| f64::of_vector(v)));
+            }
+        }
+    }
+
     /// Number of values per row.
     pub(crate) fn width(&self) -> usize {
         match self {
@@ -32,10 +97,22 @@ impl Rows<'_> {
     }
 
     /// The values of row `row_idx`, appended to `values`.
-    fn append(&self, row_idx: usize, values: &mut Vec<f32>) {
+    fn append<V: Number>(&self, row_idx: usize, values: &mut Vec<V>) {
         match self {
-            Self::Numeric(rows) => values.extend(rows.row(row_idx).iter().map(|&v| tame(v as f32))),
-            Self::Embedding(rows) => values.extend(rows.row(row_idx).iter().map(|&v| tame(v))),
+            Self::Numeric(rows) => {
+                values.extend(rows.row(row_idx).iter().map(|&v| V::of_column(v)));
+            }
+            Self::Embedding(rows) => {
+                values.extend(rows.row(row_idx).iter().map(|&v| V::of_vector(v)));
+            }
+        }
+    }
+
+    /// Whether the value of row `row_idx` in a column is missing.
+    pub(crate) fn is_missing(&self, row_idx: usize, column: usize) -> bool {
+        match self {
+            Self::Numeric(rows) => rows[[row_idx, column]].is_nan(),
+            Self::Embedding(rows) => rows[[row_idx, column]].is_nan(),
         }
     }
 
@@ -60,7 +137,7 @@ impl Rows<'_> {
             Self::Embedding(rows) => {
                 for (row_idx, target) in block.chunks_exact_mut(width.max(1)).enumerate() {
                     for (target, &value) in target.iter_mut().zip(rows.row(first + row_idx)) {
-                        *target = tame(value);
+                        *target = f32::of_vector(value);
                     }
                 }
             }
@@ -78,25 +155,25 @@ fn copy_column(
 ) {
     let targets = block.iter_mut().skip(column_idx).step_by(width);
     for (target, &value) in targets.zip(column.iter().skip(first)) {
-        *target = tame(value as f32);
+        *target = f32::of_column(value);
     }
 }
 
 /// The rows with the smallest keyed hashes, at most a fixed number of them: a uniform sample that
 /// is the same however the rows are partitioned. Rows without any value are left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RowSample {
+pub struct RowSample<V> {
     capacity: usize,
     width: usize,
     /// Key and ordinal of each row; unsorted.
     keys: Vec<(u64, u64)>,
     /// Values of each row, in the order of `keys`.
-    values: Vec<f32>,
+    values: Vec<V>,
     /// No row with a larger key can enter any more.
     bound: Option<(u64, u64)>,
 }
 
-impl RowSample {
+impl<V: Number> RowSample<V> {
     /// An empty sample of at most `capacity` rows.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
@@ -165,7 +242,7 @@ impl RowSample {
         self.values = values;
     }
 
-    fn row(&self, idx: usize) -> &[f32] {
+    fn row(&self, idx: usize) -> &[V] {
         &self.values[idx * self.width..(idx + 1) * self.width]
     }
 
@@ -178,9 +255,9 @@ impl RowSample {
     }
 
     /// The sample as `n_rows × width`, in the order of the keys.
-    pub(crate) fn into_matrix(mut self) -> Array2<f32> {
+    pub(crate) fn into_matrix(mut self) -> Array2<V> {
         self.trim();
         let shape = (self.keys.len(), self.width);
-        Array2::from_shape_vec(shape, self.values).unwrap_or_else(|_| Array2::zeros((0, 0)))
+        Array2::from_shape_vec(shape, self.values).unwrap_or_else(|_| Array2::default((0, 0)))
     }
 }

@@ -2,20 +2,52 @@
 
 use lazaretto_features::QuantileSketch;
 
+use crate::tabular::column_scores::ColumnScore;
+
 /// Cells of the guide per point: with two, most cells hold one point or none.
 const CELLS_PER_POINT: usize = 2;
 
-/// How suspicious each value of one column is: `max(−ln P(X ≤ x), −ln P(X ≥ x))`, or the sum of
-/// both in a column without skewness.
+/// Skewness closer to 0 than this is rounding: a sum in another order may give it another sign.
+const NO_SKEWNESS: f64 = 1e-9;
+
+/// How the two tail areas of a value become its surprise. With `l = −ln P(X ≤ x)` and
+/// `r = −ln P(X ≥ x)`:
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tails {
+    /// `max(l, r)`, as in `PyOD`'s ECOD: the tail that the skewness selects is one of the two.
+    Larger,
+    /// `max(s, (l + r) / 2)` as in COPOD, where `s` is `l` in a column that is skewed to the
+    /// left, `r` in one that is skewed to the right.
+    Skewed,
+}
+
+impl Tails {
+    /// The surprise of a value with tails `left` and `right` in a column with this skewness.
+    /// Without any skewness it is the sum of both tails.
+    fn surprise(self, skewness: f64, left: f64, right: f64) -> f64 {
+        if skewness.abs() < NO_SKEWNESS {
+            return left + right;
+        }
+        match self {
+            Self::Larger => left.max(right),
+            Self::Skewed => {
+                let selected = if skewness < 0.0 { left } else { right };
+                selected.max(f64::midpoint(left, right))
+            }
+        }
+    }
+}
+
+/// How suspicious each value of one column is, by the areas of the tails beyond it.
 #[derive(Debug)]
-pub(crate) struct TailTable {
+pub struct TailTable {
     /// Distinct points, ascending.
     points: Vec<f64>,
     guide: Guide,
     /// One per point.
     steps: Vec<Step>,
-    /// Value outside the range of the points.
-    outside: f32,
+    /// Values below and above the range of the points.
+    outside: [f32; 2],
     /// Value of a missing number: the mean over the column, so that it counts as ordinary.
     missing: f32,
 }
@@ -35,20 +67,13 @@ struct Step {
 
 impl TailTable {
     /// The table of a column.
-    pub(crate) fn new(sketch: &QuantileSketch) -> Self {
+    pub(crate) fn new(sketch: &QuantileSketch, tails: Tails) -> Self {
         // A tail is never less likely than one record in the data.
         let floor = 1.0 / sketch.count().max(1) as f64;
-        // PyOD sums both tails where the sign of the skewness is 0, and takes the larger
-        // elsewhere: the tail that its skewness rule selects is one of the two.
-        let symmetric = sketch.moments().skewness() == 0.0;
+        let skewness = sketch.moments().skewness();
         let surprise = |left: f64, right: f64| {
-            let left = -left.clamp(floor, 1.0).ln();
-            let right = -right.clamp(floor, 1.0).ln();
-            if symmetric {
-                left + right
-            } else {
-                left.max(right)
-            }
+            let negative_ln = |area: f64| -area.clamp(floor, 1.0).ln();
+            tails.surprise(skewness, negative_ln(left), negative_ln(right))
         };
         let mut points: Vec<f64> = Vec::with_capacity(sketch.knots());
         let mut steps = Vec::with_capacity(sketch.knots());
@@ -77,37 +102,41 @@ impl TailTable {
             guide: Guide::new(&points),
             points,
             steps,
-            outside: surprise(0.0, 1.0) as f32,
+            outside: [surprise(0.0, 1.0) as f32, surprise(1.0, 0.0) as f32],
             missing: mean as f32,
-        }
-    }
-
-    /// Whether every value that was seen counts the same.
-    pub(crate) fn is_constant(&self) -> bool {
-        self.steps.len() < 2
-    }
-
-    /// Adds the value of each number to the sum of its row.
-    pub(crate) fn add(&self, values: &[f64], sums: &mut [f32]) {
-        for (sum, &value) in sums.iter_mut().zip(values) {
-            *sum += self.value(value, self.guide.n_below(&self.points, value));
         }
     }
 
     #[expect(clippy::float_cmp, reason = "points are values of the data, unchanged")]
     fn value(&self, value: f64, n_below: usize) -> f32 {
         let Some(step) = self.steps.get(n_below) else {
-            return self.outside;
+            return if value.is_nan() {
+                self.missing
+            } else {
+                self.outside[1]
+            };
         };
         if self.points[n_below] == value {
             step.at
         } else if value.is_nan() {
             self.missing
         } else if n_below == 0 {
-            self.outside
+            self.outside[0]
         } else {
             let share = ((value - self.points[n_below - 1]) * step.per_length) as f32;
             step.gap_start + (step.gap_end - step.gap_start) * share
+        }
+    }
+}
+
+impl ColumnScore for TailTable {
+    fn is_constant(&self) -> bool {
+        self.steps.len() < 2
+    }
+
+    fn add(&self, values: &[f64], sums: &mut [f32]) {
+        for (sum, &value) in sums.iter_mut().zip(values) {
+            *sum += self.value(value, self.guide.n_below(&self.points, value));
         }
     }
 }
@@ -184,7 +213,7 @@ mod tests {
     fn table(values: &[f64]) -> TailTable {
         let mut sketch = QuantileSketch::new(4096);
         sketch.insert_column(values);
-        TailTable::new(&sketch)
+        TailTable::new(&sketch, Tails::Larger)
     }
 
     fn lookup(table: &TailTable, value: f64) -> f32 {
