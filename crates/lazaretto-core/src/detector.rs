@@ -92,6 +92,9 @@ pub struct DetectorSpec {
     pub summary: &'static str,
     /// What its scores mean.
     pub score_kind: ScoreKind,
+    /// Whether a run that does not name its detectors includes it. Detectors that a better one
+    /// covers, or that only a special question needs, run on request.
+    pub by_default: bool,
     /// Roles whose columns it reads in the fit pass (empty: it needs no fit pass).
     pub fit_roles: &'static [Role],
     /// Roles whose columns it reads in the score pass.

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::{Array, LargeStringArray};
 use ndarray::Array2;
 
 use crate::detector::DataFacts;
@@ -48,7 +49,8 @@ pub struct Neighbors {
     pub distances: Array2<f32>,
 }
 
-/// Shared intermediates of one batch. In the fit pass only `tokens` and `content_hashes` exist.
+/// Shared intermediates of one batch. In the fit pass only `tokens`, `content_hashes` and
+/// `categories` exist.
 #[derive(Clone, Debug, Default)]
 pub struct Derived {
     /// Words of each text field, in the order of [`crate::Batch::texts`].
@@ -56,6 +58,9 @@ pub struct Derived {
     /// First 16 bytes of the BLAKE3 hash over the content of each record: every column but the
     /// id, label, source, time, url and recorded-hash columns.
     pub content_hashes: Vec<u128>,
+    /// Values of the categorical columns as text, in the order of [`crate::Batch::categorical`],
+    /// for reports; empty where a caller has hashes alone.
+    pub categories: Vec<LargeStringArray>,
     /// Dense features, `n_rows × dim`: the embedding, or the reduced text features, or the
     /// robustly scaled numeric columns. A record without features is all NaN.
     pub features: Option<Array2<f32>>,
@@ -64,6 +69,15 @@ pub struct Derived {
     pub probabilities: Option<Array2<f32>>,
     /// Nearest reference records of each record.
     pub neighbors: Option<Neighbors>,
+}
+
+impl Derived {
+    /// The value of categorical column `column` in row `row_idx` as text, where it is known.
+    #[must_use]
+    pub fn category(&self, column: usize, row_idx: usize) -> Option<&str> {
+        let values = self.categories.get(column)?;
+        (row_idx < values.len() && values.is_valid(row_idx)).then(|| values.value(row_idx))
+    }
 }
 
 /// A bounded sample of the records, chosen by keyed hash, with their features.

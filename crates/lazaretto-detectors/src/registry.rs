@@ -8,18 +8,26 @@ use serde_json::{Map, Value};
 
 use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
+use crate::embedding::class_collision::ClassCollision;
 use crate::embedding::knn_distance::KnnDistance;
+use crate::embedding::knn_label_disagreement::KnnLabelDisagreement;
+use crate::embedding::ood_cluster::OodCluster;
+use crate::embedding::spectral_signature::SpectralSignature;
+use crate::embedding::tight_cluster::TightCluster;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
 use crate::tabular::hbos::Hbos;
 use crate::tabular::isolation_forest::IsolationForest;
 use crate::tabular::pca_reconstruction::PcaReconstruction;
+use crate::tabular::tabular_trigger::TabularTrigger;
+use crate::tabular::value_profile::ValueProfile;
 use crate::text::surface::TextSurface;
 use crate::text::trigger::TextTrigger;
 
 /// All detectors, sorted by id. One line each; the tests below hold the conventions.
 pub static REGISTRY: &[Registration] = &[
+    Registration::of::<ClassCollision>(),
     Registration::of::<ConfidentLearning>(),
     Registration::of::<Copod>(),
     Registration::of::<Ecod>(),
@@ -27,10 +35,16 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<Hbos>(),
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
+    Registration::of::<KnnLabelDisagreement>(),
     Registration::of::<NearDuplicates>(),
+    Registration::of::<OodCluster>(),
     Registration::of::<PcaReconstruction>(),
+    Registration::of::<SpectralSignature>(),
+    Registration::of::<TabularTrigger>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
+    Registration::of::<TightCluster>(),
+    Registration::of::<ValueProfile>(),
 ];
 
 /// The registration of the detector with this id.

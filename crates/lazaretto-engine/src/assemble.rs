@@ -249,16 +249,17 @@ impl Assembler {
         } else {
             None
         };
-        let categorical = if wanted.categorical {
+        let categories: Vec<LargeStringArray> = if wanted.categorical {
             let arrays = self
                 .layout
                 .categorical
                 .iter()
                 .filter_map(|&idx| column(idx));
-            arrays.map(hashed).collect::<Result<_, _>>()?
+            arrays.map(strings).collect::<Result<_, _>>()?
         } else {
             Vec::new()
         };
+        let categorical = categories.iter().map(hashed).collect();
         let dim = self.facts.embedding_dim;
         let embedding = when(wanted.embedding, self.layout.embedding)
             .zip(dim)
@@ -287,6 +288,7 @@ impl Assembler {
             derived: Derived {
                 tokens,
                 content_hashes,
+                categories,
                 ..Derived::default()
             },
         })
@@ -392,11 +394,10 @@ fn as_f64(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     }
 }
 
-fn hashed(array: &ArrayRef) -> Result<Vec<u64>, ArrowError> {
-    let values = strings(array)?;
+fn hashed(values: &LargeStringArray) -> Vec<u64> {
     // 0 is for null; a hash of 0 becomes 1.
     let hash = |value: Option<&str>| value.map_or(0, |value| xxh3_64(value.as_bytes()).max(1));
-    Ok(values.iter().map(hash).collect())
+    values.iter().map(hash).collect()
 }
 
 fn content_hashes<'a>(

@@ -107,8 +107,10 @@ pub struct RoleOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectorOptions {
-    /// Only these; empty means all that apply.
+    /// Only these; empty means the default ones that apply.
     pub only: Vec<String>,
+    /// These besides: detectors that run on request.
+    pub also: Vec<String>,
     /// All but these.
     pub skip: Vec<String>,
 }
@@ -326,6 +328,7 @@ pub fn structure_problems(file: &PipelineFile) -> Vec<Problem> {
     let ids = || REGISTRY.iter().map(|registration| registration.spec.id);
     let lists = [
         ("detectors.only", &file.detectors.only),
+        ("detectors.also", &file.detectors.also),
         ("detectors.skip", &file.detectors.skip),
     ];
     for (key, list) in lists {

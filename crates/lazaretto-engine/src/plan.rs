@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lazaretto_core::report::DetectorStatus;
-use lazaretto_core::{DataFacts, DynDetector, Intermediate, Role};
+use lazaretto_core::{DataFacts, DetectorSpec, DynDetector, Intermediate, Role};
 use lazaretto_detectors::REGISTRY;
 use serde_json::Value;
 
@@ -65,7 +65,7 @@ impl Plan {
                         .collect(),
                 }
             })?;
-            let outcome = match selected(id, settings) {
+            let outcome = match selected(registration.spec, settings) {
                 Err(reason) => Err((DetectorStatus::Skipped, reason)),
                 Ok(()) => detector
                     .applies(facts)
@@ -126,7 +126,7 @@ impl Plan {
     fn wanted(
         &self,
         roles: &BTreeSet<Role>,
-        in_pass: impl Fn(&lazaretto_core::DetectorSpec) -> bool,
+        in_pass: impl Fn(&DetectorSpec) -> bool,
         facts: &DataFacts,
     ) -> Wanted {
         let mut intermediates: BTreeSet<Intermediate> = self
@@ -156,13 +156,18 @@ impl Plan {
     }
 }
 
-fn selected(id: &str, settings: &Settings) -> Result<(), String> {
-    if settings.skip.iter().any(|skipped| skipped == id) {
+fn selected(spec: &DetectorSpec, settings: &Settings) -> Result<(), String> {
+    let among = |list: &[String]| list.iter().any(|id| id == spec.id);
+    if among(&settings.skip) {
         Err("left out by `skip`".to_owned())
-    } else if !settings.only.is_empty() && !settings.only.iter().any(|only| only == id) {
-        Err("not among `only`".to_owned())
-    } else {
+    } else if among(&settings.also) || among(&settings.only) {
         Ok(())
+    } else if !settings.only.is_empty() {
+        Err("not among `only`".to_owned())
+    } else if spec.by_default {
+        Ok(())
+    } else {
+        Err(format!("runs on request: `--also {}`", spec.id))
     }
 }
 

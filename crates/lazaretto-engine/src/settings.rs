@@ -29,8 +29,10 @@ pub struct Settings {
     pub threads: usize,
     /// Columns with a given role.
     pub roles: GivenRoles,
-    /// Only these detectors; empty means all.
+    /// Only these detectors; empty means the default ones.
     pub only: Vec<String>,
+    /// These detectors besides.
+    pub also: Vec<String>,
     /// None of these detectors.
     pub skip: Vec<String>,
     /// Parameters by detector.
@@ -78,6 +80,7 @@ impl Settings {
             },
             roles: given_roles(&file),
             only: file.detectors.only,
+            also: file.detectors.also,
             skip: file.detectors.skip,
             parameters: file.parameters,
             features: file.features,
@@ -99,6 +102,7 @@ impl Settings {
             memory: u64,
             roles: Vec<(&'a str, String)>,
             only: &'a [String],
+            also: &'a [String],
             skip: &'a [String],
             parameters: &'a BTreeMap<String, Value>,
             features: &'a FeatureSettings,
@@ -116,6 +120,7 @@ impl Settings {
                 .map(|(column, role)| (role.name(), column))
                 .collect(),
             only: &self.only,
+            also: &self.also,
             skip: &self.skip,
             parameters: &self.parameters,
             features: &self.features,

@@ -14,6 +14,7 @@
 mod classes;
 mod dense;
 mod fit;
+pub mod indicators;
 mod linear;
 mod model;
 pub mod moments;
@@ -26,6 +27,7 @@ pub mod settings;
 pub mod tokens;
 
 pub use fit::{FeatureFit, fit_roles, score_roles};
+pub use indicators::IndicatorModels;
 pub use model::FeatureModel;
 pub use moments::Moments;
 pub use quantiles::QuantileSketch;

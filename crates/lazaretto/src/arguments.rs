@@ -130,6 +130,9 @@ pub(crate) struct DatasetOptions {
     /// Run only these detectors.
     #[arg(long, value_name = "DETECTOR", num_args = 1.., value_delimiter = ',')]
     only: Vec<String>,
+    /// Run these detectors too, which are not among the default ones.
+    #[arg(long, value_name = "DETECTOR", num_args = 1.., value_delimiter = ',')]
+    also: Vec<String>,
     /// Run all but these detectors.
     #[arg(long, value_name = "DETECTOR", num_args = 1.., value_delimiter = ',')]
     skip: Vec<String>,
@@ -245,6 +248,7 @@ impl DatasetOptions {
         for (flag, list) in [
             (&self.text, &mut roles.text),
             (&self.only, &mut file.detectors.only),
+            (&self.also, &mut file.detectors.also),
             (&self.skip, &mut file.detectors.skip),
         ] {
             if !flag.is_empty() {

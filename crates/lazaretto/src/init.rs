@@ -47,7 +47,7 @@ fn write(inspection: &Inspection) -> String {
          # Memory to stay within, and threads (0 is one per core).\n# memory = \"4GiB\"\n# threads = 0\n",
     );
     text.push_str(&roles(inspection));
-    text.push_str("\n[detectors]\n# Only these; empty means all that apply.\nonly = []\n# All but these.\nskip = []\n");
+    text.push_str("\n[detectors]\n# Only these; empty means the default ones that apply.\nonly = []\n# These besides; `lazaretto detectors` marks those that run on request.\nalso = []\n# All but these.\nskip = []\n");
     text.push_str(
         "\n[policy]\n# The gate fails on any of these; see `lazaretto scan --help`.\n\
          # fail_on = [\"high\", \"quarantine>1%\", \"group>20%\"]\n\

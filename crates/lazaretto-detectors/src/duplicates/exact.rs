@@ -267,6 +267,7 @@ impl Detector for ExactDuplicates {
         family: Family::Duplicates,
         summary: "identical content: floods, contradictory labels, ordinary duplicates",
         score_kind: ScoreKind::Rule,
+        by_default: true,
         fit_roles: &[Role::Label],
         score_roles: &[],
         intermediates: &[Intermediate::ContentHashes],

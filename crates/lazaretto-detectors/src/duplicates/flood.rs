@@ -8,7 +8,7 @@ const SHAPES: std::ops::RangeInclusive<u32> = 20..=160;
 /// Groups of repeated records as the dataset has them anyway: how large they get, and how often
 /// their labels differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Habit {
+pub(crate) struct Habit {
     /// Tail of the sizes: the share of groups of at least `n` is `((n - ½) / 1½)^-shape`.
     shape: f64,
     /// Number of ordinary groups.
@@ -23,7 +23,7 @@ impl Habit {
     ///
     /// The tail is a power law, which is what counts of repeated texts follow; its shape is the
     /// maximum of the truncated likelihood under a normal prior around 2.5 (few groups say little).
-    pub(super) fn of(groups: impl Iterator<Item = (usize, usize)>, min_copies: usize) -> Self {
+    pub(crate) fn of(groups: impl Iterator<Item = (usize, usize)>, min_copies: usize) -> Self {
         let mut by_size = vec![0_u64; min_copies.max(3)];
         let (mut dissent, mut copies) = (0_u64, 0_u64);
         for (size, dissenting) in groups.filter(|&(size, _)| (2..min_copies).contains(&size)) {
@@ -57,7 +57,7 @@ impl Habit {
 
     /// Chance that a dataset with this habit has at least `count` groups of at least `size`
     /// (Poisson).
-    pub(super) fn size_p_value(&self, size: usize, count: usize) -> f64 {
+    pub(crate) fn size_p_value(&self, size: usize, count: usize) -> f64 {
         let tail = ((size as f64 - 0.5) / 1.5).powf(-self.shape);
         let expected = (self.groups + 1.0) * tail;
         match Poisson::new(expected.max(1e-12)) {
@@ -67,7 +67,7 @@ impl Habit {
     }
 
     /// Chance that at least `dissenting` of `size` copies have another label than the rest.
-    pub(super) fn dissent_p_value(&self, size: usize, dissenting: usize) -> f64 {
+    pub(crate) fn dissent_p_value(&self, size: usize, dissenting: usize) -> f64 {
         if dissenting == 0 {
             return 1.0;
         }
@@ -77,7 +77,7 @@ impl Habit {
 }
 
 /// One p-value from independent ones (Fisher 1925).
-pub(super) fn fisher(p_values: &[f64]) -> f64 {
+pub(crate) fn fisher(p_values: &[f64]) -> f64 {
     let statistic: f64 = p_values.iter().map(|p| -2.0 * p.max(1e-300).ln()).sum();
     ChiSquared::new(2.0 * p_values.len() as f64)
         .map_or(1.0, |chi| chi.sf(statistic))
@@ -85,7 +85,7 @@ pub(super) fn fisher(p_values: &[f64]) -> f64 {
 }
 
 /// Benjamini–Hochberg adjusted p-values, in the order given.
-pub(super) fn adjusted(p_values: &[f64]) -> Vec<f64> {
+pub(crate) fn adjusted(p_values: &[f64]) -> Vec<f64> {
     let n = p_values.len();
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&a, &b| p_values[b].total_cmp(&p_values[a]).then(a.cmp(&b)));
@@ -99,7 +99,7 @@ pub(super) fn adjusted(p_values: &[f64]) -> Vec<f64> {
 }
 
 /// Records of a group by class, most first.
-pub(super) fn by_class(labels: impl Iterator<Item = u32>) -> Vec<(u32, usize)> {
+pub(crate) fn by_class(labels: impl Iterator<Item = u32>) -> Vec<(u32, usize)> {
     let mut sorted: Vec<u32> = labels
         .filter(|&label| label != lazaretto_core::NO_LABEL)
         .collect();
@@ -113,7 +113,7 @@ pub(super) fn by_class(labels: impl Iterator<Item = u32>) -> Vec<(u32, usize)> {
 }
 
 /// Labels of a group that differ from its most frequent one.
-pub(super) fn dissenting(counts: &[(u32, usize)]) -> usize {
+pub(crate) fn dissenting(counts: &[(u32, usize)]) -> usize {
     counts.iter().skip(1).map(|&(_, count)| count).sum()
 }
 

@@ -1,5 +1,5 @@
 //! Detectors of repeated content.
 
 pub mod exact;
-mod flood;
+pub(crate) mod flood;
 pub mod near;

@@ -128,6 +128,7 @@ impl Detector for KnnDistance {
         family: Family::Embedding,
         summary: "records far from every other record",
         score_kind: ScoreKind::Statistical,
+        by_default: true,
         fit_roles: &[],
         score_roles: &[],
         intermediates: &[Intermediate::Neighbors],

@@ -158,6 +158,7 @@ impl Detector for ConfidentLearning {
         family: Family::Label,
         summary: "labels that the content contradicts",
         score_kind: ScoreKind::Statistical,
+        by_default: true,
         fit_roles: &[],
         score_roles: &[Role::Label],
         intermediates: &[Intermediate::Probabilities],

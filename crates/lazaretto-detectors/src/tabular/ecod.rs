@@ -99,6 +99,7 @@ impl Detector for Ecod {
         family: Family::Tabular,
         summary: "records with many values in the tails of their columns",
         score_kind: ScoreKind::Statistical,
+        by_default: true,
         fit_roles: &[Role::Numeric],
         score_roles: &[Role::Numeric],
         intermediates: &[],

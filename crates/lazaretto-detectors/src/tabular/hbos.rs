@@ -116,6 +116,7 @@ impl Detector for Hbos {
         family: Family::Tabular,
         summary: "records with values where few others are",
         score_kind: ScoreKind::Statistical,
+        by_default: true,
         fit_roles: &[Role::Numeric],
         score_roles: &[Role::Numeric],
         intermediates: &[],

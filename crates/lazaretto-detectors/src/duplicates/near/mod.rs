@@ -219,6 +219,7 @@ impl Detector for NearDuplicates {
         family: Family::Duplicates,
         summary: "groups of records that differ by a few edits, and floods among them",
         score_kind: ScoreKind::Rule,
+        by_default: true,
         fit_roles: &[
             Role::Text,
             Role::Prompt,

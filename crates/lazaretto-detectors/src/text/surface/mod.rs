@@ -205,6 +205,7 @@ impl Detector for TextSurface {
         family: Family::TextSurface,
         summary: "invisible, reordered, smuggled and look-alike characters",
         score_kind: ScoreKind::Rule,
+        by_default: true,
         fit_roles: &[],
         score_roles: &[Role::Text, Role::Prompt, Role::Response, Role::Messages],
         intermediates: &[],

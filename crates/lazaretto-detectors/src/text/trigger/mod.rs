@@ -312,6 +312,7 @@ impl Detector for TextTrigger {
         family: Family::TextTrigger,
         summary: "words that steer the label of texts which argue for another one",
         score_kind: ScoreKind::Rule,
+        by_default: true,
         fit_roles: &[
             Role::Text,
             Role::Prompt,
