@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
 use crate::embedding::knn_distance::KnnDistance;
+use crate::embedding::lof::LocalOutlierFactor;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::tabular::ecod::Ecod;
 use crate::tabular::isolation_forest::IsolationForest;
@@ -22,6 +23,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<ExactDuplicates>(),
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
+    Registration::of::<LocalOutlierFactor>(),
     Registration::of::<NearDuplicates>(),
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
