@@ -134,18 +134,23 @@ impl Everyone {
             neighbors: None,
         };
         base.labels.resize(n, NO_LABEL);
-        if plan.exact() {
+        let (everyone, mut note) = if plan.exact() {
             let search = NeighborSearch::of(vectors, k);
             base.n_usable = search.n_usable();
             base.neighbors = Some(search.among_each_other());
             let note = exact_note(search.k(), search.n_usable(), "all");
-            (Self::Known, base, note)
+            (Self::Known, note)
         } else {
             let index = VectorIndex::new(vectors, reference, k);
             base.n_usable = index.n_usable();
             let note = index.describe();
-            (Self::Index(Box::new(index)), base, note)
+            (Self::Index(Box::new(index)), note)
+        };
+        let absent = n - base.n_usable;
+        if absent > 0 {
+            note.push_str(&format!("; {absent} of {n} records have no features"));
         }
+        (everyone, base, note)
     }
 }
 
@@ -186,5 +191,50 @@ pub(crate) fn look_up(known: &Neighbors, own: &[u32]) -> Neighbors {
         distances: Array2::from_shape_fn(shape, |(row, slot)| {
             place(row).map_or(f32::NAN, |idx| known.distances[[idx, slot]])
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lazaretto_core::detector::ColumnFacts;
+
+    use super::*;
+
+    fn plan(n_rows: u64, dim: usize, memory: usize, method: SearchMethod) -> Option<VectorPlan> {
+        let facts = DataFacts {
+            n_rows,
+            embedding_dim: Some(dim),
+            columns: vec![ColumnFacts {
+                name: "embedding".to_owned(),
+                data_type: "FixedSizeList(64 x Float16)".to_owned(),
+                role: Role::Embedding,
+                reason: String::new(),
+            }],
+            ..DataFacts::default()
+        };
+        let settings = FeatureSettings {
+            neighbor_search: method,
+            ..FeatureSettings::default()
+        };
+        VectorPlan::new(&facts, &settings, dim, memory)
+    }
+
+    #[test]
+    fn size_and_memory_decide_how_all_records_are_searched() {
+        const GIB: usize = 1 << 30;
+        let auto = |n_rows, dim, memory| plan(n_rows, dim, memory, SearchMethod::Auto);
+        let exact = auto(100_000, 64, GIB).unwrap();
+        assert!(exact.exact && exact.in_memory && exact.precision == Precision::Half);
+        // 50,000 × 2,048 × 2 bytes do not fit half of 256 MiB.
+        assert!(!auto(50_000, 2048, GIB / 4).unwrap().in_memory);
+        assert!(!auto(1_000_000, 64, GIB).unwrap().exact);
+        assert!(auto(100_000_000, 768, 64 * GIB).is_none());
+        // What an index keeps of each record would not fit.
+        assert!(auto(1_000_000, 64, GIB / 64).is_none());
+        assert!(plan(50_000, 64, GIB, SearchMethod::Reference).is_none());
+        assert!(!plan(50_000, 64, GIB, SearchMethod::Index).unwrap().exact);
+        let insisted = plan(400_000, 768, GIB, SearchMethod::Exact).unwrap();
+        assert!(insisted.exact && !insisted.in_memory);
+        assert!(plan(50_000, 0, GIB, SearchMethod::Auto).is_none());
     }
 }
