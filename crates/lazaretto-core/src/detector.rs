@@ -65,6 +65,9 @@ pub enum Intermediate {
     Reference,
     /// [`crate::Derived::neighbors`], in the score pass; implies the two above.
     Neighbors,
+    /// [`crate::Derived::all_neighbors`] and [`Shared::neighbor_base`], in the score pass; implies
+    /// features and the reference set.
+    AllNeighbors,
     /// [`crate::Derived::probabilities`], in the score pass.
     Probabilities,
     /// [`Shared::text_classifier`], in the score pass.

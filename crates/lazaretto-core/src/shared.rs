@@ -40,13 +40,29 @@ impl Tokens {
     }
 }
 
-/// The nearest reference records of each record of a batch, itself excluded.
+/// The nearest records of each of a number of records, itself excluded.
 #[derive(Clone, Debug)]
 pub struct Neighbors {
-    /// `n_rows × k` indices into the reference set, nearest first.
+    /// `n_rows × k` indices, nearest first: into the reference set for [`Derived::neighbors`],
+    /// into the neighbour base for [`Derived::all_neighbors`].
     pub indices: Array2<u32>,
-    /// `n_rows × k` Euclidean distances, ascending.
+    /// `n_rows × k` Euclidean distances, ascending. Where there is no neighbour the distance is
+    /// not a number, and the index means nothing.
     pub distances: Array2<f32>,
+}
+
+impl Neighbors {
+    /// Takes the neighbours of rows `rows` from `found`, one after the other.
+    ///
+    /// # Panics
+    /// When there is no such row, or the numbers of neighbours differ.
+    pub fn insert(&mut self, rows: &[usize], found: &Self) {
+        let pairs = found.indices.rows().into_iter().zip(found.distances.rows());
+        for (&row, (indices, distances)) in rows.iter().zip(pairs) {
+            self.indices.row_mut(row).assign(&indices);
+            self.distances.row_mut(row).assign(&distances);
+        }
+    }
 }
 
 /// Shared intermediates of one batch. In the fit pass only `tokens`, `content_hashes` and
@@ -69,6 +85,8 @@ pub struct Derived {
     pub probabilities: Option<Array2<f32>>,
     /// Nearest reference records of each record.
     pub neighbors: Option<Neighbors>,
+    /// Nearest of all records, as far as the dataset's size allows: see [`NeighborBase`].
+    pub all_neighbors: Option<Neighbors>,
 }
 
 impl Derived {
@@ -91,6 +109,23 @@ pub struct Reference {
     pub ordinals: Vec<u64>,
     /// Keyed hash of each.
     pub keys: Vec<u64>,
+}
+
+/// The records among which [`Derived::all_neighbors`] are found.
+///
+/// These are all records where that is affordable (searched exactly, or beyond a number of
+/// operations by an index with measured recall), else the reference set, in the same order.
+#[derive(Clone, Debug)]
+pub struct NeighborBase {
+    /// Dataset-wide ordinal of each, ascending.
+    pub ordinals: Vec<u64>,
+    /// Class index of each, [`crate::NO_LABEL`] where there is none.
+    pub labels: Vec<u32>,
+    /// How many of them have features; the others are nobody's neighbours.
+    pub n_usable: usize,
+    /// Their neighbours among each other; `None` where an index is searched, which answers only
+    /// for the records of a batch.
+    pub neighbors: Option<Neighbors>,
 }
 
 /// The out-of-fold text classifier, for detectors that ask what a text says without a phrase.
@@ -117,6 +152,9 @@ pub struct Shared {
     pub seed: u64,
     /// The reference set, when a detector declared it (or neighbours).
     pub reference: Option<Reference>,
+    /// The records that were searched for neighbours, when a detector declared
+    /// [`crate::Intermediate::AllNeighbors`].
+    pub neighbor_base: Option<NeighborBase>,
     /// The text classifier, when a detector declared it and there is text with labels.
     pub text_classifier: Option<Box<dyn TextClassifier>>,
 }

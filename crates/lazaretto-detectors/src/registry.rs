@@ -11,6 +11,7 @@ use crate::duplicates::near::NearDuplicates;
 use crate::embedding::class_collision::ClassCollision;
 use crate::embedding::knn_distance::KnnDistance;
 use crate::embedding::knn_label_disagreement::KnnLabelDisagreement;
+use crate::embedding::lof::LocalOutlierFactor;
 use crate::embedding::ood_cluster::OodCluster;
 use crate::embedding::scan::Scan;
 use crate::embedding::spectral_signature::SpectralSignature;
@@ -45,6 +46,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<KnnLabelDisagreement>(),
+    Registration::of::<LocalOutlierFactor>(),
     Registration::of::<Loda>(),
     Registration::of::<NearDuplicates>(),
     Registration::of::<OodCluster>(),

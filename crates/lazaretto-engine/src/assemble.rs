@@ -181,6 +181,7 @@ impl Assembled {
         self.derived.features = derived.features;
         self.derived.probabilities = derived.probabilities;
         self.derived.neighbors = derived.neighbors;
+        self.derived.all_neighbors = derived.all_neighbors;
     }
 
     pub(crate) fn view<'a>(&'a self, derived: &'a Derived) -> Batch<'a> {

@@ -91,7 +91,11 @@ impl Plan {
             plan.intermediates
                 .extend(planned.detector.spec().intermediates);
         }
-        if plan.intermediates.contains(&Intermediate::Neighbors) {
+        let searched = [Intermediate::Neighbors, Intermediate::AllNeighbors];
+        if searched
+            .iter()
+            .any(|wanted| plan.intermediates.contains(wanted))
+        {
             plan.intermediates
                 .extend([Intermediate::Features, Intermediate::Reference]);
         }
@@ -123,6 +127,19 @@ impl Plan {
         self.wanted(&roles, |_| true, facts)
     }
 
+    /// What the pass reads that gathers the features of all records.
+    pub(crate) fn gather_wanted(facts: &DataFacts) -> Wanted {
+        let mut intermediates = BTreeSet::from([Intermediate::Features]);
+        let mut roles: BTreeSet<Role> = lazaretto_features::fit_roles(&intermediates, facts)
+            .into_iter()
+            .collect();
+        roles.insert(Role::Label);
+        if facts.has_text() && facts.embedding_dim.is_none() {
+            intermediates.insert(Intermediate::Tokens);
+        }
+        Wanted::new(&roles, &intermediates)
+    }
+
     fn wanted(
         &self,
         roles: &BTreeSet<Role>,
@@ -141,6 +158,7 @@ impl Plan {
         let from_words = [
             Intermediate::Features,
             Intermediate::Neighbors,
+            Intermediate::AllNeighbors,
             Intermediate::Probabilities,
             Intermediate::Reference,
             Intermediate::TextClassifier,

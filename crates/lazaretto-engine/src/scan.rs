@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::RecordBatch;
 use lazaretto_core::report::{Counts, Report};
 use lazaretto_core::{
-    AnyEvidence, AnyModel, AnyState, Derived, Finding, FitContext, RecordKey, RowHash, RowHasher,
-    Shared, canonical,
+    AnyEvidence, AnyModel, AnyState, Derived, Finding, FitContext, NO_LABEL, RecordKey, RowHash,
+    RowHasher, Shared, canonical,
 };
 use lazaretto_features::{FeatureFit, FeatureModel};
 use lazaretto_io::{
@@ -183,7 +183,8 @@ impl<'a> Scan<'a> {
             key: RecordKey::new(settings.seed),
             unscanned: BTreeMap::new(),
         };
-        let (fitted, shared, features) = scan.fit()?;
+        let (fitted, mut shared, mut features) = scan.fit()?;
+        scan.gather(&mut shared, &mut features, &scratch)?;
         let (models, abstained) = scan.models(fitted, &shared);
         clock.lap("fit");
         let (spill, findings) = scan.score(&models, &shared, &features, &scratch)?;
@@ -414,6 +415,64 @@ impl<'a> Scan<'a> {
         }
         let (shared, model) = features.finish(&feature_context);
         Ok((states, shared, model))
+    }
+
+    /// The pass that gathers the features of all records, where neighbours are searched among all.
+    fn gather(
+        &mut self,
+        shared: &mut Shared,
+        model: &mut FeatureModel,
+        scratch: &std::path::Path,
+    ) -> Result<(), EngineError> {
+        let Some(vectors) = model.all_vectors() else {
+            return Ok(());
+        };
+        self.phase("gathering vectors");
+        let failed = |source| IoError::Storage {
+            action: "write",
+            path: scratch.join("vectors"),
+            source,
+        };
+        // Without a name, so that it is gone when the run ends in whatever way.
+        let writer = vectors
+            .writer(|| tempfile::tempfile_in(scratch))
+            .map_err(failed)?;
+        let wanted = Plan::gather_wanted(&self.assembler.facts);
+        let columns = wanted.columns(&self.assembler.layout);
+        let mut labels = vec![NO_LABEL; self.dataset.n_rows() as usize];
+        let gathered: &FeatureModel = model;
+        let gather_unit = |this: &Self, unit: usize| {
+            let mut labels = Vec::new();
+            this.each_batch(unit, &wanted, &columns, |batch, assembled| {
+                let view = assembled.view(&assembled.derived);
+                match view.labels {
+                    Some(given) => labels.extend_from_slice(given),
+                    None => labels.resize(labels.len() + batch.num_rows(), NO_LABEL),
+                }
+                match gathered.features_of(&view) {
+                    Some(rows) => writer.write(view.first_row, rows.view()).map_err(failed),
+                    None => Ok(()),
+                }
+            })?;
+            Ok(labels)
+        };
+        let dataset = self.dataset;
+        self.each_unit(gather_unit, |unit, read| {
+            let place = dataset.units()[unit];
+            match read {
+                Some(read) => {
+                    let first = place.first_row as usize;
+                    labels[first..first + read.len()].copy_from_slice(&read);
+                }
+                // What was written before the unit failed is taken back.
+                None => writer.erase(place.first_row, place.rows).map_err(failed)?,
+            }
+            Ok(())
+        })?;
+        let store = writer.finish().map_err(failed)?;
+        self.progress.phase("searching neighbors", 0, 0);
+        model.search_all(shared, store, labels);
+        Ok(())
     }
 
     /// A column that the user gave a role must have a value somewhere.

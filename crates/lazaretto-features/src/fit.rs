@@ -15,8 +15,9 @@ use crate::classes::{ClassProbabilities, MAX_CLASSES};
 use crate::dense::DenseFeatures;
 use crate::dense::tabular::ColumnScaler;
 use crate::dense::text::{TextReduction, tokens_of};
-use crate::model::FeatureModel;
-use crate::neighbors::Search;
+use crate::everyone::{VectorPlan, reference_base};
+use crate::model::{FeatureModel, Parts};
+use crate::neighbors::NeighborSearch;
 use crate::payload::{FeatureSource, Payload, Plan, ProbabilitySource};
 use crate::sample::{KeyedSample, Sampled};
 use crate::settings::FeatureSettings;
@@ -113,21 +114,45 @@ impl FeatureFit {
         };
         let mut notes = Vec::new();
         let features = builder.features();
+        let sampled = builder.reference_rows().len() as u64;
         let reference = features
             .as_ref()
             .map(|features| builder.reference(features));
         let (probabilities, classifier) = builder.classes(&mut notes);
         let search = reference
             .as_ref()
-            .filter(|_| plan.neighbors)
-            .map(|reference| Search::new(reference.features.view(), settings.neighbors));
-        let shared = Shared {
+            .filter(|_| plan.neighbors || plan.all_neighbors)
+            .map(|reference| NeighborSearch::new(reference.features.clone(), settings.neighbors));
+        let mut shared = Shared {
             facts: Arc::clone(&context.facts),
             seed: context.seed,
             reference: reference.filter(|_| plan.reference),
+            neighbor_base: None,
             text_classifier: classifier.map(|classifier| Box::new(classifier) as _),
         };
-        let model = FeatureModel::new(features, search, probabilities, &shared, notes);
+        let vectors = features
+            .as_ref()
+            .filter(|_| plan.all_neighbors && sampled < context.facts.n_rows)
+            .and_then(|features| {
+                let memory_bytes = context.memory_bytes;
+                VectorPlan::new(&context.facts, &settings, features.dim(), memory_bytes)
+            });
+        if plan.all_neighbors
+            && let (Some(reference), Some(search)) = (&shared.reference, &search)
+        {
+            // Those of a gathered base come later; nobody then asks for these.
+            let known = vectors.is_none().then(|| search.among_each_other());
+            shared.neighbor_base = Some(reference_base(reference, known));
+        }
+        let parts = Parts {
+            plan,
+            features,
+            search,
+            vectors,
+            probabilities,
+            notes,
+        };
+        let model = FeatureModel::new(parts, &shared, &settings);
         (shared, model)
     }
 }

@@ -13,6 +13,7 @@
 
 mod classes;
 mod dense;
+mod everyone;
 mod fit;
 pub mod guide;
 pub mod indicators;
@@ -25,13 +26,17 @@ mod payload;
 pub mod quantiles;
 mod sample;
 pub mod settings;
+mod store;
 pub mod tokens;
 
+pub use everyone::VectorPlan;
 pub use fit::{FeatureFit, fit_roles, score_roles};
 pub use guide::Guide;
 pub use indicators::IndicatorModels;
 pub use model::FeatureModel;
 pub use moments::Moments;
+pub use neighbors::NeighborSearch;
 pub use quantiles::QuantileSketch;
-pub use settings::FeatureSettings;
+pub use settings::{FeatureSettings, SearchMethod};
+pub use store::{Precision, VectorStore, VectorWriter};
 pub use tokens::{hash_word, tokenize};

@@ -3,61 +3,77 @@
 use std::borrow::Cow;
 
 use lazaretto_core::shared::Tokens;
-use lazaretto_core::{Batch, Derived, Shared};
+use lazaretto_core::{Batch, Derived, Neighbors, Shared};
+use ndarray::{Array2, ArrayView1, Axis};
 
 use crate::classes::ClassProbabilities;
 use crate::dense::DenseFeatures;
-use crate::neighbors::Search;
+use crate::everyone::{Everyone, VectorPlan, exact_note, look_up, own_indices};
+use crate::neighbors::NeighborSearch;
+use crate::payload::Plan;
+use crate::settings::FeatureSettings;
+use crate::store::VectorStore;
 use crate::tokens::tokenize;
 
 /// The fitted models behind the shared intermediates.
 #[derive(Debug)]
 pub struct FeatureModel {
-    features: Option<DenseFeatures>,
-    search: Option<Search>,
-    probabilities: Option<ClassProbabilities>,
+    parts: Parts,
+    everyone: Everyone,
+    k: usize,
     description: Vec<String>,
 }
 
+/// What the fit pass came to.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) plan: Plan,
+    pub(crate) features: Option<DenseFeatures>,
+    /// Among the reference set.
+    pub(crate) search: Option<NeighborSearch>,
+    /// What it takes to search among all records instead.
+    pub(crate) vectors: Option<VectorPlan>,
+    pub(crate) probabilities: Option<ClassProbabilities>,
+    pub(crate) notes: Vec<String>,
+}
+
 impl FeatureModel {
-    pub(crate) fn new(
-        features: Option<DenseFeatures>,
-        search: Option<Search>,
-        probabilities: Option<ClassProbabilities>,
-        shared: &Shared,
-        notes: Vec<String>,
-    ) -> Self {
-        let mut description = Vec::new();
-        if let Some(features) = &features {
-            description.push(format!("features: {}", features.describe()));
-        }
-        if let Some(reference) = &shared.reference {
-            description.push(format!(
-                "reference: {} records by keyed hash",
-                reference.ordinals.len()
-            ));
-        }
-        if let Some(search) = &search {
-            description.push(format!(
-                "neighbors: {} by exact Euclidean distance",
-                search.k()
-            ));
-        }
-        if let Some(probabilities) = &probabilities {
-            description.push(format!("probabilities: {}", probabilities.describe()));
-        }
-        if let Some(classifier) = &shared.text_classifier {
-            description.push(format!(
-                "text classifier: logistic regression over word n-grams, {} classes",
-                classifier.n_classes()
-            ));
-        }
-        description.extend(notes);
+    pub(crate) fn new(parts: Parts, shared: &Shared, settings: &FeatureSettings) -> Self {
         Self {
-            features,
-            search,
-            probabilities,
-            description,
+            description: describe(&parts, shared),
+            parts,
+            everyone: Everyone::Reference,
+            k: settings.neighbors,
+        }
+    }
+
+    /// What it takes to search for neighbours among all records; `None` where the reference set
+    /// is enough, or all that can be afforded. Without [`Self::search_all`], the reference set is
+    /// searched.
+    #[must_use]
+    pub fn all_vectors(&self) -> Option<&VectorPlan> {
+        self.parts.vectors.as_ref()
+    }
+
+    /// The dense features of a batch, to be gathered.
+    #[must_use]
+    pub fn features_of(&self, batch: &Batch<'_>) -> Option<Array2<f32>> {
+        let features = self.parts.features.as_ref()?;
+        Some(features.of_batch(batch, &words_of(batch)))
+    }
+
+    /// Searches among all records from here on, given the vectors that [`Self::all_vectors`] asked
+    /// for and the class index of every record.
+    pub fn search_all(&mut self, shared: &mut Shared, vectors: VectorStore, labels: Vec<u32>) {
+        if let (Some(plan), Some(reference)) = (&self.parts.vectors, &shared.reference) {
+            let (everyone, base, note) = Everyone::new(plan, vectors, labels, reference, self.k);
+            self.everyone = everyone;
+            for line in &mut self.description {
+                if line.starts_with(NEIGHBORS) {
+                    *line = format!("{NEIGHBORS}{note}");
+                }
+            }
+            shared.neighbor_base = Some(base);
         }
     }
 
@@ -67,29 +83,74 @@ impl FeatureModel {
     ///
     /// `shared` is the one that [`crate::FeatureFit::finish`] returned with this model.
     pub fn derive(&self, shared: &Shared, batch: &Batch<'_>, derived: &mut Derived) {
-        let tokens: Cow<'_, [Tokens]> = if derived.tokens.len() == batch.texts.len() {
+        let tokens = if derived.tokens.len() == batch.texts.len() {
             Cow::Owned(std::mem::take(&mut derived.tokens))
-        } else if batch.derived.tokens.len() == batch.texts.len() {
-            Cow::Borrowed(batch.derived.tokens.as_slice())
         } else {
-            Cow::Owned(batch.texts.iter().map(tokenize).collect())
+            words_of(batch)
         };
-        derived.features = self
+        let parts = &self.parts;
+        derived.features = parts
             .features
             .as_ref()
             .map(|features| features.of_batch(batch, &tokens));
-        derived.probabilities = self
+        derived.probabilities = parts
             .probabilities
             .as_ref()
             .and_then(|probabilities| probabilities.of_batch(batch, &tokens));
-        derived.neighbors = match (&self.search, &shared.reference, &derived.features) {
-            (Some(search), Some(reference), Some(features)) => {
-                Some(search.neighbors(reference, features.view(), batch.first_row))
-            }
-            _ => None,
-        };
+        derived.all_neighbors = self.all_neighbors(shared, batch, derived);
+        derived.neighbors = self.reference_neighbors(shared, batch, derived);
         if let Cow::Owned(tokens) = tokens {
             derived.tokens = tokens;
+        }
+    }
+
+    fn reference_neighbors(
+        &self,
+        shared: &Shared,
+        batch: &Batch<'_>,
+        derived: &Derived,
+    ) -> Option<Neighbors> {
+        if !self.parts.plan.neighbors {
+            return None;
+        }
+        if matches!(self.everyone, Everyone::Reference) && derived.all_neighbors.is_some() {
+            return derived.all_neighbors.clone();
+        }
+        let (features, reference) = (derived.features.as_ref()?, shared.reference.as_ref()?);
+        let own = own_indices(&reference.ordinals, batch);
+        let search = self.parts.search.as_ref()?;
+        Some(search.find(features.view(), &own))
+    }
+
+    fn all_neighbors(
+        &self,
+        shared: &Shared,
+        batch: &Batch<'_>,
+        derived: &Derived,
+    ) -> Option<Neighbors> {
+        if !self.parts.plan.all_neighbors {
+            return None;
+        }
+        let features = derived.features.as_ref()?;
+        let base = shared.neighbor_base.as_ref()?;
+        let own = own_indices(&base.ordinals, batch);
+        match (&self.everyone, &base.neighbors) {
+            (Everyone::Index(index), _) => Some(index.find(features.view(), &own)),
+            (Everyone::Known, Some(known)) => Some(look_up(known, &own)),
+            (Everyone::Reference, Some(known)) => {
+                let mut neighbors = look_up(known, &own);
+                let others: Vec<usize> = (0..own.len())
+                    .filter(|&row| own[row] == u32::MAX && has_features(features.row(row)))
+                    .collect();
+                if !others.is_empty() {
+                    let rows = features.select(Axis(0), &others);
+                    let none = vec![u32::MAX; others.len()];
+                    let found = self.parts.search.as_ref()?.find(rows.view(), &none);
+                    neighbors.insert(&others, &found);
+                }
+                Some(neighbors)
+            }
+            (_, None) => Some(self.parts.search.as_ref()?.find(features.view(), &own)),
         }
     }
 
@@ -97,5 +158,49 @@ impl FeatureModel {
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
         self.description.clone()
+    }
+}
+
+/// Begins the line of the report that says how neighbours are found.
+const NEIGHBORS: &str = "neighbors: ";
+
+fn describe(parts: &Parts, shared: &Shared) -> Vec<String> {
+    let mut description = Vec::new();
+    if let Some(features) = &parts.features {
+        description.push(format!("features: {}", features.describe()));
+    }
+    if let Some(reference) = &shared.reference {
+        description.push(format!(
+            "reference: {} records by keyed hash",
+            reference.ordinals.len()
+        ));
+    }
+    if let Some(search) = &parts.search {
+        let note = exact_note(search.k(), search.n_usable(), "the reference's");
+        description.push(format!("{NEIGHBORS}{note}"));
+    }
+    if let Some(probabilities) = &parts.probabilities {
+        description.push(format!("probabilities: {}", probabilities.describe()));
+    }
+    if let Some(classifier) = &shared.text_classifier {
+        description.push(format!(
+            "text classifier: logistic regression over word n-grams, {} classes",
+            classifier.n_classes()
+        ));
+    }
+    description.extend(parts.notes.iter().cloned());
+    description
+}
+
+fn has_features(row: ArrayView1<'_, f32>) -> bool {
+    row.first().is_some_and(|value| !value.is_nan())
+}
+
+/// The words of a batch, computed if it does not have them.
+fn words_of<'a>(batch: &Batch<'a>) -> Cow<'a, [Tokens]> {
+    if batch.derived.tokens.len() == batch.texts.len() {
+        Cow::Borrowed(batch.derived.tokens.as_slice())
+    } else {
+        Cow::Owned(batch.texts.iter().map(tokenize).collect())
     }
 }

@@ -31,12 +31,18 @@ pub(crate) enum ProbabilitySource {
 }
 
 /// What is wanted and possible on a dataset.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a set of independent parts, not a state machine"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// Dense features, of the reference set and of each record.
     pub(crate) features: Option<FeatureSource>,
     pub(crate) reference: bool,
     pub(crate) neighbors: bool,
+    /// Neighbours among all records.
+    pub(crate) all_neighbors: bool,
     pub(crate) probabilities: Option<ProbabilitySource>,
     pub(crate) text_classifier: bool,
 }
@@ -45,7 +51,8 @@ impl Plan {
     pub(crate) fn new(wanted: &BTreeSet<Intermediate>, facts: &DataFacts) -> Self {
         let want = |intermediate| wanted.contains(&intermediate);
         let neighbors = want(Intermediate::Neighbors);
-        let reference = neighbors || want(Intermediate::Reference);
+        let all_neighbors = want(Intermediate::AllNeighbors);
+        let reference = neighbors || all_neighbors || want(Intermediate::Reference);
         let source = if facts.embedding_dim.is_some() {
             Some(FeatureSource::Embedding)
         } else if facts.has_text() {
@@ -75,6 +82,7 @@ impl Plan {
             features,
             reference: reference && features.is_some(),
             neighbors: neighbors && features.is_some(),
+            all_neighbors: all_neighbors && features.is_some(),
             probabilities: probabilities.filter(|_| want(Intermediate::Probabilities)),
             text_classifier: want(Intermediate::TextClassifier)
                 && facts.has_text()

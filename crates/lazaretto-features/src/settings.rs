@@ -11,19 +11,38 @@ pub struct FeatureSettings {
     /// Records of the reference set that detectors compare with, in `64..=1048576`. Distances to
     /// them cost time in proportion.
     pub reference_rows: usize,
-    /// Nearest reference records per record, in `1..=256`.
+    /// Nearest records that are searched for each record, in `1..=256`; detectors use as many of
+    /// them as their own parameters say.
     pub neighbors: usize,
+    /// Among which records they are searched, and how.
+    pub neighbor_search: SearchMethod,
     /// Length of the dense features of a text, in `8..=1024`.
     pub text_dim: usize,
     /// Folds of the cross-validated class probabilities, in `2..=20`.
     pub folds: usize,
 }
 
+/// How the nearest of all records are searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SearchMethod {
+    /// The best of the other three that the dataset's size allows.
+    Auto,
+    /// Among all records, comparing all pairs: records × records × dimensions operations. `auto`
+    /// does so up to 4 × 10¹², which takes two cores 20 seconds.
+    Exact,
+    /// Among all records, by an inverted file; its recall is measured and reported.
+    Index,
+    /// Among the records of the reference set alone.
+    Reference,
+}
+
 impl Default for FeatureSettings {
     fn default() -> Self {
         Self {
             reference_rows: 16_384,
-            neighbors: 10,
+            neighbors: 20,
+            neighbor_search: SearchMethod::Auto,
             text_dim: 128,
             folds: 10,
         }
@@ -52,6 +71,7 @@ mod tests {
         let wrong = FeatureSettings {
             reference_rows: 1,
             neighbors: 0,
+            neighbor_search: SearchMethod::Auto,
             text_dim: 1,
             folds: 1,
         };

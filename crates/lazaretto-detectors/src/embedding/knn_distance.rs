@@ -7,8 +7,8 @@ use lazaretto_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// With fewer reference records than this, "far away" has no meaning.
-const MIN_REFERENCE: usize = 20;
+/// With fewer records than this to compare with, "far away" has no meaning.
+const MIN_RECORDS: usize = 20;
 
 /// Scores each record by its distance to the most similar records.
 ///
@@ -23,9 +23,12 @@ const MIN_REFERENCE: usize = 20;
 /// # How it works
 /// Every record has dense features: its embedding, else features made from its text, else its
 /// robustly scaled numbers. The score is the mean of the Euclidean distances to its `neighbors`
-/// nearest records in a reference set of bounded size, drawn by keyed hash (or the distance to
-/// the last of them, see `statistic`). A record is never its own neighbour. The distance is
-/// calibrated against the bulk of the dataset, so its unit does not matter.
+/// nearest records (or the distance to the last of them, see `statistic`). A record is never its
+/// own neighbour. All pairs of records are compared while records × records × dimensions is at
+/// most 4 × 10¹² (100,000 records of 400 dimensions); larger datasets are searched by an index
+/// whose recall is measured and reported, or, where that would take too much time or memory, in a
+/// reference set drawn by keyed hash (`[features] neighbor_search` decides otherwise). The
+/// distance is calibrated against the bulk of the dataset, so its unit does not matter.
 ///
 /// # Parameters
 /// - `neighbors` (10): how many neighbours count. A group of poisons smaller than this still
@@ -39,7 +42,7 @@ const MIN_REFERENCE: usize = 20;
 /// # Limits
 /// Blind to poisons that lie close to clean records (clean-label attacks) and to groups of more
 /// than `neighbors` similar poisons. Distances say less the more dimensions are noise. Records
-/// without features get no score. It abstains with fewer than 20 reference records.
+/// without features get no score. It abstains with fewer than 20 records that have features.
 ///
 /// # Example
 /// A crawl in English with 30 product pages in another language: those pages have the 30 largest
@@ -56,7 +59,7 @@ const MIN_REFERENCE: usize = 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnnDistanceParams {
-    /// Number of nearest reference records, 1 to 256; at most as many as the run computes.
+    /// Number of nearest records, 1 to 256; at most as many as the run computes.
     pub neighbors: u32,
     /// What is taken of their distances: `mean` or `kth`.
     pub statistic: DistanceStatistic,
@@ -131,7 +134,7 @@ impl Detector for KnnDistance {
         by_default: true,
         fit_roles: &[],
         score_roles: &[],
-        intermediates: &[Intermediate::Neighbors],
+        intermediates: &[Intermediate::AllNeighbors],
         state_bytes_per_row: 0,
         taxonomy: &["AML.T0020", "AML.T0059", "LLM04:2025", "NISTAML.013"],
         state_version: 1,
@@ -163,16 +166,7 @@ impl Detector for KnnDistance {
         _state: Self::State,
         shared: &Shared,
     ) -> Result<Self::Model, NotApplicable> {
-        let n_reference = shared
-            .reference
-            .as_ref()
-            .map_or(0, |reference| reference.features.nrows());
-        if n_reference < MIN_REFERENCE {
-            return Err(NotApplicable::new(format!(
-                "{n_reference} records with features, at least {MIN_REFERENCE} are needed"
-            )));
-        }
-        Ok(())
+        enough_records(shared)
     }
 
     fn start_evidence(&self, _model: &Self::Model) -> Self::Evidence {}
@@ -184,7 +178,7 @@ impl Detector for KnnDistance {
         batch: &Batch<'_>,
         _evidence: &mut Self::Evidence,
     ) -> Vec<f32> {
-        let Some(neighbors) = &batch.derived.neighbors else {
+        let Some(neighbors) = &batch.derived.all_neighbors else {
             return vec![f32::NAN; batch.n_rows()];
         };
         neighbors
@@ -208,6 +202,18 @@ impl Detector for KnnDistance {
     ) -> Vec<Finding> {
         Vec::new()
     }
+}
+
+/// Whether there are enough records with features to speak of distances.
+pub(super) fn enough_records(shared: &Shared) -> Result<(), NotApplicable> {
+    let base = shared.neighbor_base.as_ref();
+    let n_usable = base.map_or(0, |base| base.n_usable);
+    if n_usable < MIN_RECORDS {
+        return Err(NotApplicable::new(format!(
+            "{n_usable} records with features, at least {MIN_RECORDS} are needed"
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod fragments;
 mod groups;
 pub mod knn_distance;
 pub mod knn_label_disagreement;
+pub mod lof;
 mod one_way;
 pub mod ood_cluster;
 mod reference_graph;

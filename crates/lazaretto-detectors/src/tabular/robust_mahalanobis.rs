@@ -103,6 +103,7 @@ impl Detector for RobustMahalanobis {
         family: Family::Tabular,
         summary: "records outside the ellipsoid of the bulk",
         score_kind: ScoreKind::Statistical,
+        by_default: true,
         fit_roles: &[Role::Numeric, Role::Embedding],
         score_roles: &[Role::Numeric, Role::Embedding],
         intermediates: &[],

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
-use lazaretto_core::shared::{Neighbors, Reference, TextClassifier, Tokens};
+use lazaretto_core::shared::{NeighborBase, Neighbors, Reference, TextClassifier, Tokens};
 use lazaretto_core::{Derived, NO_LABEL, Shared};
 use ndarray::{Array2, ArrayView1, s};
 
@@ -95,7 +95,11 @@ pub(super) fn score_pass(
     };
     let features = all.slice(s![first..first + n_rows, ..]).to_owned();
     if let Some(reference) = &shared.reference {
-        derived.neighbors = Some(neighbors(reference, &features, first));
+        let ordinals: Vec<u64> = (first as u64..(first + n_rows) as u64).collect();
+        let neighbors = neighbors(reference, &features, &ordinals);
+        // The base of these datasets is their reference set.
+        derived.all_neighbors = Some(neighbors.clone());
+        derived.neighbors = Some(neighbors);
     }
     if dataset.labels.is_some() {
         let all = probabilities(dataset, &all);
@@ -143,6 +147,7 @@ pub(super) fn reference(dataset: &Dataset) -> Option<Reference> {
         .collect();
     rows.sort_by_key(|&row| dataset.keys[row]);
     rows.truncate(REFERENCE_ROWS);
+    rows.sort_unstable();
     let label = |row: usize| {
         dataset
             .labels
@@ -157,12 +162,26 @@ pub(super) fn reference(dataset: &Dataset) -> Option<Reference> {
     })
 }
 
+/// The reference set as what is searched for neighbours.
+pub(super) fn neighbor_base(reference: &Reference) -> NeighborBase {
+    NeighborBase {
+        ordinals: reference.ordinals.clone(),
+        labels: reference.labels.clone(),
+        n_usable: reference.ordinals.len(),
+        neighbors: Some(neighbors(
+            reference,
+            &reference.features,
+            &reference.ordinals,
+        )),
+    }
+}
+
 fn squared_distance(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
 /// Missing neighbours have index `u32::MAX` and a distance that is not a number.
-fn neighbors(reference: &Reference, features: &Array2<f32>, first: usize) -> Neighbors {
+fn neighbors(reference: &Reference, features: &Array2<f32>, ordinals: &[u64]) -> Neighbors {
     let shape = (features.nrows(), NEIGHBORS.min(reference.ordinals.len()));
     let mut neighbors = Neighbors {
         indices: Array2::from_elem(shape, u32::MAX),
@@ -173,7 +192,7 @@ fn neighbors(reference: &Reference, features: &Array2<f32>, first: usize) -> Nei
             continue;
         }
         let mut found: Vec<(f32, u32)> = (0..reference.ordinals.len())
-            .filter(|&idx| reference.ordinals[idx] != (first + row_idx) as u64)
+            .filter(|&idx| reference.ordinals[idx] != ordinals[row_idx])
             .map(|idx| {
                 (
                     squared_distance(row, reference.features.row(idx)).sqrt(),

@@ -130,10 +130,12 @@ pub fn run(detector: &dyn DynDetector, dataset: &Dataset, seed: u64, pieces: Pie
             detector.merge(&context, &mut merged, state);
         }
     }
+    let reference = derive::reference(dataset);
     let shared = Shared {
         facts: dataset.facts.clone(),
         seed,
-        reference: derive::reference(dataset),
+        neighbor_base: reference.as_ref().map(derive::neighbor_base),
+        reference,
         text_classifier: derive::text_classifier(dataset),
     };
     let model = match detector.model(&context, merged, &shared) {

@@ -138,6 +138,7 @@ impl Detector for Scan {
         family: Family::Embedding,
         summary: "records of other classes, moved by one shift and relabelled",
         score_kind: ScoreKind::Statistical,
+        by_default: true,
         fit_roles: &[Role::Embedding, Role::Label],
         score_roles: &[Role::Embedding, Role::Label],
         intermediates: &[],

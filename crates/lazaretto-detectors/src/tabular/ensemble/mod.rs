@@ -138,6 +138,7 @@ impl Detector for TabularEnsemble {
         family: Family::Tabular,
         summary: "records that detectors of different kinds agree are unusual",
         score_kind: ScoreKind::Statistical,
+        by_default: true,
         fit_roles: &[Role::Numeric, Role::Categorical, Role::Embedding],
         score_roles: &[Role::Numeric, Role::Categorical, Role::Embedding],
         intermediates: &[],
