@@ -1,8 +1,4 @@
-//! Detectors of outlying values in columns of numbers, and of planted ones in any columns.
-
-//! Detectors of outlying values in columns of numbers and categories.
-
-#[cfg(test)]
+//! Detectors of outlying values in columns of numbers and categories, and of planted ones.
 
 mod cells;
 mod column_scale;
@@ -30,6 +26,7 @@ mod sample;
 mod standardised;
 pub mod tabular_trigger;
 mod tail_table;
+#[cfg(test)]
 mod test_support;
 mod value_codes;
 pub mod value_profile;

@@ -12,7 +12,8 @@ use crate::tabular::mixture::Mixture;
 use crate::tabular::pair_table::PairTable;
 use crate::tabular::record_sample::{Records, Sample};
 use crate::tabular::robust_covariance::Ellipsoid;
-use crate::tabular::tail_table::TailTable;
+use crate::tabular::column_scores::ColumnScore as _;
+use crate::tabular::tail_table::{TailTable, Tails};
 
 /// Trees of the forest member, each from [`TREE_ROWS`] records.
 const N_TREES: usize = 100;
@@ -235,7 +236,7 @@ fn tails(sample: &Sample) -> Vec<TailTable> {
         .map(|column| {
             let mut sketch = QuantileSketch::new(TAIL_POINTS);
             sketch.insert_column(&column.to_vec());
-            TailTable::new(&sketch)
+            TailTable::new(&sketch, Tails::Larger)
         })
         .collect()
 }
