@@ -65,15 +65,18 @@ fn ecod_gives_the_numbers_of_pyod() {
 }
 
 #[test]
-fn a_coarse_ecod_ranks_like_an_exact_one() {
+fn a_coarse_distribution_ranks_like_an_exact_one() {
     let dataset = Dataset::numbers(20_000, 5);
-    let exact = outcome("ecod", &json!({"resolution": 32_768}), &dataset).scores;
-    for resolution in [256, 4096] {
-        let coarse = outcome("ecod", &json!({"resolution": resolution}), &dataset).scores;
-        let correlation = rank_correlation(&exact, &coarse);
-        assert!(correlation > 0.999, "{resolution}: {correlation}");
-        let differ = exact.iter().zip(&coarse).filter(|(a, b)| a != b).count();
-        assert!(differ > 0, "{resolution}: nothing was left out");
+    for id in ["copod", "ecod", "hbos"] {
+        let scores = |resolution| outcome(id, &json!({"resolution": resolution}), &dataset).scores;
+        let exact = scores(32_768);
+        for resolution in [256, 4096] {
+            let coarse = scores(resolution);
+            let correlation = rank_correlation(&exact, &coarse);
+            assert!(correlation > 0.999, "{id}, {resolution}: {correlation}");
+            let differ = exact.iter().zip(&coarse).filter(|(a, b)| a != b).count();
+            assert!(differ > 0, "{id}, {resolution}: nothing was left out");
+        }
     }
 }
 

@@ -5,6 +5,9 @@ use rand::seq::index;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// Rows walked side by side, to hide the latency of one walk behind the others.
+const LANES: usize = 16;
+
 /// The Euler–Mascheroni constant, for the harmonic number in [`average_path`].
 const EULER_GAMMA: f64 = 0.577_215_664_901_532_9;
 
@@ -21,16 +24,16 @@ pub(crate) fn average_path(n: usize) -> f64 {
     }
 }
 
-/// One node. A record goes to `child + 1` when `sign · value < bound`, else to `child`. A missing
-/// value is below nothing and so takes `child`; which side that is was drawn when the tree grew,
-/// in proportion to the sample on each side, so that over many trees a missing value takes the
-/// way of an ordinary one. Leaves lead to themselves, so that every walk has the same length.
+/// One node. A record goes to `child + 1` when its value is below `cut`, else to `child`. Where a
+/// missing value goes was drawn when the tree grew, in proportion to the sample on each side, so
+/// that over many trees it takes the way of an ordinary one. Leaves lead to themselves, so that
+/// every walk has the same length.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     column: u32,
     child: u32,
-    sign: f32,
-    bound: f32,
+    cut: f32,
+    missing_is_below: bool,
 }
 
 impl Node {
@@ -38,14 +41,15 @@ impl Node {
         Self {
             column: 0,
             child: position as u32,
-            sign: 0.0,
             // Nothing is below minus infinity.
-            bound: f32::NEG_INFINITY,
+            cut: f32::NEG_INFINITY,
+            missing_is_below: false,
         }
     }
 
-    fn takes_second(&self, value: f32) -> bool {
-        self.sign * value < self.bound
+    /// Whether `value` is on the lower side. `MISSING` says whether it can be NaN at all.
+    fn is_below<const MISSING: bool>(&self, value: f32) -> bool {
+        (value < self.cut) || (MISSING && self.missing_is_below && value.is_nan())
     }
 }
 
@@ -100,17 +104,23 @@ impl Forest {
     /// Scores the rows of `block` (`scores.len() × width`, row by row); NaN for rows without any
     /// value.
     pub(crate) fn score(&self, block: &[f32], scores: &mut [f32]) {
-        let mut paths = vec![0.0_f32; scores.len()];
+        let panels = panels(block, self.width);
+        let mut paths = vec![[0.0_f32; LANES]; scores.len().div_ceil(LANES)];
+        let any_missing = block.iter().any(|value| value.is_nan());
         for tree in &self.trees {
-            tree.add_paths(block, self.width, &mut paths);
+            if any_missing {
+                tree.add_paths::<true>(&panels, self.width, &mut paths);
+            } else {
+                tree.add_paths::<false>(&panels, self.width, &mut paths);
+            }
         }
         let scale = -1.0 / (self.normal_path * self.trees.len() as f64);
         let rows = block.chunks_exact(self.width);
-        for ((score, path), row) in scores.iter_mut().zip(paths).zip(rows) {
+        for ((score, path), row) in scores.iter_mut().zip(paths.as_flattened()).zip(rows) {
             *score = if row.iter().all(|value| value.is_nan()) {
                 f32::NAN
             } else {
-                (f64::from(path) * scale).exp2() as f32
+                (f64::from(*path) * scale).exp2() as f32
             };
         }
     }
@@ -142,7 +152,7 @@ impl Tree {
             let split = (part.depth < max_depth && part.rows.len() > 1)
                 .then(|| split(sample, &part.rows, &mut columns, rng))
                 .flatten();
-            let Some((mut node, first, second)) = split else {
+            let Some((mut node, above, below)) = split else {
                 tree.path[part.node] = (part.depth as f64 + average_path(part.rows.len())) as f32;
                 tree.depth = tree.depth.max(part.depth);
                 continue;
@@ -151,7 +161,7 @@ impl Tree {
             tree.push_leaf();
             node.child = child as u32;
             tree.nodes[part.node] = node;
-            for (offset, rows) in [first, second].into_iter().enumerate() {
+            for (offset, rows) in [above, below].into_iter().enumerate() {
                 pending.push(Pending {
                     node: child + offset,
                     rows,
@@ -169,41 +179,46 @@ impl Tree {
         position
     }
 
-    /// Adds the path length of each row of `block` to `paths`.
-    fn add_paths(&self, block: &[f32], width: usize, paths: &mut [f32]) {
-        /// Rows walked side by side, to hide the latency of one walk behind the others.
-        const LANES: usize = 8;
-        let mut rows = block.chunks_exact(width * LANES);
-        let mut targets = paths.chunks_exact_mut(LANES);
-        for (rows, targets) in rows.by_ref().zip(targets.by_ref()) {
-            let mut at = [0_usize; LANES];
+    /// Adds the path length of each row of `panels` to `paths`.
+    fn add_paths<const MISSING: bool>(
+        &self,
+        panels: &[[f32; LANES]],
+        width: usize,
+        paths: &mut [[f32; LANES]],
+    ) {
+        let nodes = self.nodes.as_slice();
+        for (panel, targets) in panels.chunks_exact(width).zip(paths) {
+            let mut at = [0_u32; LANES];
             for _ in 0..self.depth {
                 for (lane, at) in at.iter_mut().enumerate() {
-                    *at = self.step(*at, &rows[lane * width..(lane + 1) * width]);
+                    let node = &nodes[*at as usize];
+                    let value = panel[node.column as usize][lane];
+                    *at = node.child + u32::from(node.is_below::<MISSING>(value));
                 }
             }
             for (target, at) in targets.iter_mut().zip(at) {
-                *target += self.path[at];
+                *target += self.path[at as usize];
             }
         }
-        let rest = rows.remainder().chunks_exact(width);
-        for (target, row) in targets.into_remainder().iter_mut().zip(rest) {
-            let mut at = 0;
-            for _ in 0..self.depth {
-                at = self.step(at, row);
-            }
-            *target += self.path[at];
-        }
-    }
-
-    fn step(&self, at: usize, row: &[f32]) -> usize {
-        let node = self.nodes[at];
-        node.child as usize + usize::from(node.takes_second(row[node.column as usize]))
     }
 }
 
+/// The rows of `block`, `LANES` at a time: for each such group, each column's values side by side,
+/// so that walking to a value takes no address but the column's. Filled up with 0.
+fn panels(block: &[f32], width: usize) -> Vec<[f32; LANES]> {
+    let n_rows = block.len() / width.max(1);
+    let mut panels = vec![[0.0; LANES]; n_rows.div_ceil(LANES) * width];
+    for (row_idx, row) in block.chunks_exact(width.max(1)).enumerate() {
+        let panel = &mut panels[row_idx / LANES * width..][..width];
+        for (values, &value) in panel.iter_mut().zip(row) {
+            values[row_idx % LANES] = value;
+        }
+    }
+    panels
+}
+
 /// Cuts `rows` at a random point of a random column that is not constant in them. Returns the
-/// node without its child, and the rows of its first and second branch.
+/// node without its child, and the rows above and below the cut.
 fn split(
     sample: ArrayView2<'_, f32>,
     rows: &[usize],
@@ -231,23 +246,16 @@ fn split(
             .fold((0_u32, 0_u32), |(n, below), value| {
                 (n + 1, below + u32::from(value < cut))
             });
-        let missing_is_below = rng.gen_ratio(n_below, n_present);
-        let (sign, bound) = if missing_is_below {
-            // value ≥ cut  ⇔  −value ≤ −cut  ⇔  −value < the next number above −cut
-            (-1.0, (-cut).next_up())
-        } else {
-            (1.0, cut)
-        };
         let node = Node {
             column: column as u32,
             child: 0,
-            sign,
-            bound,
+            cut,
+            missing_is_below: rng.gen_ratio(n_below, n_present),
         };
-        let (second, first) = rows
+        let (below, above) = rows
             .iter()
-            .partition(|&&row| node.takes_second(sample[[row, column]]));
-        return Some((node, first, second));
+            .partition(|&&row| node.is_below::<true>(sample[[row, column]]));
+        return Some((node, above, below));
     }
     None
 }
