@@ -75,7 +75,7 @@ const CALIBRATION_ROWS: usize = 4096;
 /// # Limits
 /// It says that a record is unusual, not why. A dense group of planted records is not unusual
 /// once it has more than about `neighbors` members; see `duplicates` and `tight-cluster`. In
-/// large datasets neighbours are searched among fewer records of the sample (1,024 of
+/// large datasets neighbours are searched among fewer records of the sample (about 1,000 of
 /// 1,000,000 × 32), which sees broad structure only. It abstains with fewer than 16 records or
 /// when every column is constant.
 ///
