@@ -38,6 +38,17 @@ impl Bins {
             .filter(|border| sorted.first().is_some_and(|first| border > first))
             .collect();
         borders.dedup();
+        if borders.is_empty() {
+            // Mostly one value, zero as a rule: the others are halved.
+            let first = sorted.first().copied().unwrap_or(0.0);
+            let others = &sorted[sorted.partition_point(|&value| value <= first)..];
+            borders.extend(others.first());
+            borders.extend(
+                others
+                    .get(others.len() / 2)
+                    .filter(|&half| *half > others[0]),
+            );
+        }
         Self::Numeric { borders }
     }
 
@@ -201,7 +212,9 @@ impl Population {
                     }
                 }
                 let total: f64 = shares.iter().sum();
-                shares.iter_mut().for_each(|share| *share /= total);
+                for share in &mut shares {
+                    *share /= total;
+                }
                 let evenness = -shares.iter().map(|p| p * p.ln()).sum::<f64>();
                 let most = shares.iter().copied().fold(0.0, f64::max);
                 let varies = most * total < total - 0.5 * shares.len() as f64 - 0.5;

@@ -149,6 +149,7 @@ fn finding(
     .with_evidence("chance_of_target_by_the_rest", trigger.expected)
     .with_evidence("rest_argues_for", argued_for)
     .with_evidence("log_likelihood_ratio_relabelled", trigger.log_ratio)
+    .with_evidence("deviation_below_relabelled_ratio", trigger.shortfall)
     .with_evidence(
         "deviation_from_random_records_of_other_classes",
         trigger.resemblance.z,

@@ -26,8 +26,13 @@ const MAX_RIVALS: usize = 3;
 const MIN_COLUMNS: usize = 3;
 /// Standard deviations up to which a group may be a random handful of other classes; beyond, and
 /// up to the second number, a person may look.
-const RANDOM: f64 = 2.0;
+const RANDOM: f64 = 1.8;
 const DOUBTFUL: f64 = 3.5;
+/// What a trigger that is held back needs besides: purity, p-value, and a likelihood ratio that
+/// relabelled records would have (at most so many standard deviations less).
+const CERTAIN_PURITY: f64 = 0.85;
+const CERTAIN_P: f64 = 1e-5;
+const CERTAIN_SHORTFALL: f64 = 2.5;
 
 /// A trigger in the sample.
 #[derive(Clone, Debug)]
@@ -38,6 +43,8 @@ pub(super) struct Trigger {
     pub(super) rows: Vec<u32>,
     pub(super) p_value: f64,
     pub(super) log_ratio: f64,
+    /// Standard deviations that it is below that of relabelled records.
+    pub(super) shortfall: f64,
     pub(super) resemblance: Resemblance,
     pub(super) certain: bool,
     /// Mean probability of the class by the rest of each record.
@@ -107,7 +114,7 @@ impl Judge<'_> {
         }
         let judged: Vec<_> = rows.iter().map(judge).collect();
         let margins: Vec<f32> = judged.iter().map(|judgement| judgement.margin).collect();
-        let log_ratio = self.log_ratio(&margins, class, &without);
+        let (log_ratio, shortfall) = self.log_ratio(&margins, class, &without);
         if log_ratio < MIN_LOG_RATIO {
             return None;
         }
@@ -115,7 +122,11 @@ impl Judge<'_> {
         if !resemblance.is_random(DOUBTFUL) {
             return None;
         }
-        let certain = resemblance.is_random(RANDOM) && resemblance.n_columns >= MIN_COLUMNS;
+        let certain = resemblance.is_random(RANDOM)
+            && resemblance.n_columns >= MIN_COLUMNS
+            && rows.len() as f64 >= CERTAIN_PURITY * carriers.len() as f64
+            && p_value <= CERTAIN_P
+            && shortfall <= CERTAIN_SHORTFALL + 0.01 * rows.len() as f64;
         let mut rivals = BTreeMap::new();
         for judgement in judged.iter().filter(|judgement| judgement.margin < 0.0) {
             *rivals.entry(judgement.rival).or_insert(0) += 1;
@@ -125,6 +136,7 @@ impl Judge<'_> {
             class: candidate.class,
             p_value,
             log_ratio,
+            shortfall,
             resemblance,
             certain,
             expected: probabilities.iter().sum::<f64>() / probabilities.len() as f64,
@@ -174,13 +186,14 @@ impl Judge<'_> {
         items
     }
 
-    /// Log-likelihood ratio of the margins between records of other classes and of this class.
-    fn log_ratio(&self, margins: &[f32], class: usize, without: &[usize]) -> f64 {
+    /// Log-likelihood ratio of the margins between records of other classes and of this class, and
+    /// by how many standard deviations it is below that of as many records of other classes.
+    fn log_ratio(&self, margins: &[f32], class: usize, without: &[usize]) -> (f64, f64) {
         let own = self.context.margins(class, without, true);
         let other = self.context.margins(class, without, false);
         let mut all: Vec<f32> = own.iter().chain(&other).copied().collect();
         if all.is_empty() {
-            return 0.0;
+            return (0.0, 0.0);
         }
         all.sort_unstable_by(f32::total_cmp);
         let borders: Vec<f32> = (1..MARGIN_BINS)
@@ -188,16 +201,23 @@ impl Judge<'_> {
             .collect();
         let bin = |margin: f32| borders.partition_point(|&border| border <= margin);
         let shares = |margins: &[f32]| {
-            let mut counts = vec![1.0_f64; MARGIN_BINS];
+            let mut counts = [1.0_f64; MARGIN_BINS];
             for &margin in margins {
                 counts[bin(margin)] += 1.0;
             }
             let total: f64 = counts.iter().sum();
-            counts.iter().map(|count| count / total).collect::<Vec<_>>()
+            counts.map(|count| count / total)
         };
         let (own, other) = (shares(&own), shares(&other));
-        let ratios = margins.iter().map(|&margin| bin(margin));
-        ratios.map(|bin| (other[bin] / own[bin]).ln()).sum()
+        let ratio = |bin: usize| (other[bin] / own[bin]).ln();
+        let found: f64 = margins.iter().map(|&margin| ratio(bin(margin))).sum();
+        let moment = |power: i32| -> f64 {
+            let bins = (0..MARGIN_BINS).map(|bin| other[bin] * ratio(bin).powi(power));
+            bins.sum()
+        };
+        let n = margins.len() as f64;
+        let (mean, deviation) = (moment(1), (moment(2) - moment(1).powi(2)).max(1e-9).sqrt());
+        (found, (n * mean - found) / (n.sqrt() * deviation))
     }
 
     /// How much the records look like a random handful of all records of other classes, or of one

@@ -16,7 +16,8 @@ const PROMISING_P: f64 = 1e-3;
 /// Least purity of a pair that is extended by a third value.
 const PROMISING_PURITY: f64 = 0.4;
 /// Pairs that are extended, and candidates that are judged, at most.
-const MAX_KEPT: usize = 1000;
+const MAX_PROMISING: usize = 1000;
+const MAX_KEPT: usize = 4000;
 /// No item.
 const NONE: u32 = u32::MAX;
 
@@ -228,7 +229,7 @@ impl Searcher<'_> {
             let order = a.p_value.total_cmp(&b.p_value);
             order.then_with(|| a.items.cmp(&b.items))
         });
-        promising.truncate(MAX_KEPT);
+        promising.truncate(MAX_PROMISING);
         (pure, promising)
     }
 

@@ -107,6 +107,12 @@ impl Extremes {
     }
 }
 
+/// Whether sorted values have enough different ones for a range.
+fn has_many(sorted: &[f64]) -> bool {
+    let runs = sorted.chunk_by(|a, b| a.total_cmp(b).is_eq());
+    runs.take(MIN_DISTINCT).count() == MIN_DISTINCT
+}
+
 /// An end of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -322,8 +328,7 @@ impl End<'_> {
         } else {
             &self.sorted[self.sorted.partition_point(|&x| x < edge)..]
         };
-        let distinct = bulk.chunk_by(|a, b| a == b).take(MIN_DISTINCT).count();
-        if distinct < MIN_DISTINCT { &[] } else { bulk }
+        if has_many(bulk) { bulk } else { &[] }
     }
 
     /// Whether the values up to `edge` reach further up than down from their middle. In a column of
@@ -353,8 +358,7 @@ impl End<'_> {
         let values = outer[..n_negative].to_vec();
         let range = self.range(Side::Negative, values, outer[n_negative].0)?;
         let positive = &self.sorted[self.sorted.partition_point(|&x| x <= 0.0)..];
-        let distinct = positive.chunk_by(|a, b| a == b).take(MIN_DISTINCT).count();
-        if distinct < MIN_DISTINCT || range.n_records > self.most {
+        if !has_many(positive) || range.n_records > self.most {
             return None;
         }
         let usual = positive[positive.len() / 2];
@@ -378,7 +382,9 @@ mod tests {
 
     fn ranges_of(values: &[f64]) -> Vec<Range> {
         let mut extremes = Extremes::default();
-        values.iter().for_each(|&value| extremes.insert(value));
+        for &value in values {
+            extremes.insert(value);
+        }
         let mut sorted: Vec<f64> = values.iter().copied().filter(|x| x.is_finite()).collect();
         sorted.sort_unstable_by(f64::total_cmp);
         ranges(0, &extremes, &sorted, 0.02, 1)
@@ -397,7 +403,8 @@ mod tests {
         let values = [f64::MIN, -2.5, -0.0, 1e-300, 3.0, f64::MAX];
         let keys: Vec<u64> = values.iter().map(|&value| ordered(value)).collect();
         assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(values.iter().all(|&value| number(ordered(value)) == value));
+        let back = values.map(|value| number(ordered(value)) - value);
+        assert!(back.iter().all(|difference| *difference == 0.0));
     }
 
     #[test]
@@ -409,7 +416,7 @@ mod tests {
         values.extend([-1.0; 6]);
         let found = ranges_of(&values);
         assert_eq!((found[0].side, found[0].n_records), (Side::High, 12));
-        assert!(found[0].bound == 150.0 && found[0].inside == 90.0);
+        assert_eq!((found[0].bound, found[0].inside), (150.0, 90.0));
         assert!(found[0].p_value < 1e-9);
         assert_eq!(
             (found[1].side, found[1].n_records),
@@ -454,7 +461,9 @@ mod tests {
         let values: Vec<f64> = (0..5000_u32).map(|i| f64::from(i * 7919 % 3001)).collect();
         let of = |values: &[f64]| {
             let mut extremes = Extremes::default();
-            values.iter().for_each(|&value| extremes.insert(value));
+            for &value in values {
+                extremes.insert(value);
+            }
             extremes
         };
         let mut merged = of(&values[..1700]);
