@@ -24,12 +24,12 @@ fn reference() -> BTreeMap<&'static str, Reference> {
     for line in SCORES.lines().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();
         let set = sets.entry(fields[0]).or_default();
-        set.labels.push(fields[1].parse().unwrap());
-        set.uncentred.push(fields[2].parse().unwrap());
-        set.centred.push(fields[3].parse().unwrap());
+        set.labels.push(fields[1].parse().expect("a number"));
+        set.uncentred.push(fields[2].parse().expect("a number"));
+        set.centred.push(fields[3].parse().expect("a number"));
         let values = fields[4]
             .split(' ')
-            .map(|value| value.parse::<f32>().unwrap());
+            .map(|value| value.parse::<f32>().expect("a number"));
         set.values.extend(values);
     }
     sets

@@ -89,16 +89,16 @@ impl ClassSample {
             return;
         };
         for (row_idx, &key) in batch.keys.iter().enumerate() {
-            let vector = vectors.row(row_idx);
             let class = batch.label(row_idx);
             let Some(rows) = class.and_then(|class| self.classes.get_mut(class as usize)) else {
                 continue;
             };
-            if vector.iter().any(|value| !value.is_finite()) {
+            let key = (key, batch.ordinal(row_idx));
+            if rows.bound.is_some_and(|bound| key >= bound) {
                 continue;
             }
-            let key = (key, batch.ordinal(row_idx));
-            if rows.bound.is_none_or(|bound| key < bound) {
+            let vector = vectors.row(row_idx);
+            if vector.iter().all(|value| value.is_finite()) {
                 rows.keys.push(key);
                 rows.values.extend(vector);
                 if rows.keys.len() >= self.capacity * GROWTH {

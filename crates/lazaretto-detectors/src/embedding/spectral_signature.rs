@@ -18,7 +18,7 @@ const MIN_RECORDS: usize = 20;
 /// Rows scored together.
 const BLOCK_ROWS: usize = 1024;
 
-/// Most values sampled of one class: 4096 vectors of 1024 numbers.
+/// Most values sampled of one class: 2048 vectors of 2048 numbers.
 const MAX_VALUES: usize = 1 << 22;
 
 /// Scores each record by how far it lies along the direction in which its class varies most.
@@ -50,8 +50,8 @@ const MAX_VALUES: usize = 1 << 22;
 ///
 /// # Parameters
 /// - `centred` (true): whether the class mean is subtracted before projecting.
-/// - `sample` (4096): records of a class that its direction is computed from. Fewer are used of
-///   vectors longer than 1024 numbers, and when the memory of the run does not hold that many.
+/// - `sample` (2048): records of a class that its direction is computed from. Fewer are used of
+///   vectors longer than 2048 numbers, and when the memory of the run does not hold that many.
 ///
 /// # False positives
 /// Every class has a direction of largest variance, poisoned or not: slanted digits, long texts,
@@ -88,7 +88,7 @@ impl Default for SpectralSignatureParams {
     fn default() -> Self {
         Self {
             centred: true,
-            sample: 4096,
+            sample: 2048,
         }
     }
 }

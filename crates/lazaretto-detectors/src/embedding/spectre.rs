@@ -59,8 +59,8 @@ const MAX_VALUES: usize = 1 << 22;
 ///
 /// # Parameters
 /// - `directions` (32): directions that a class is reduced to, at most a quarter of its records.
-/// - `sample` (4096): records of a class that its model is computed from, chosen by keyed hash;
-///   fewer of vectors longer than 1024 numbers, and when the memory does not hold that many.
+/// - `sample` (2048): records of a class that its model is computed from, chosen by keyed hash;
+///   fewer of vectors longer than 2048 numbers, and when the memory does not hold that many.
 ///
 /// # False positives
 /// A small natural subgroup of a class, and mislabelled records, lie outside its robust spread as
@@ -102,7 +102,7 @@ impl Default for SpectreParams {
     fn default() -> Self {
         Self {
             directions: 32,
-            sample: 4096,
+            sample: 2048,
         }
     }
 }
