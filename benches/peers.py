@@ -238,16 +238,16 @@ def growth(repeat):
     try:
         grow(small, large, 10)
         for detector in STREAMING:
-            for way, measure in (("file", kernel), ("scan", scan)):
-                try:
-                    before = best(repeat, lambda: measure(detector, small))
-                    after = best(repeat, lambda: measure(detector, large))
-                except Skipped as reason:
-                    print(f"  {detector}: skipped: {reason}")
-                    break
-                wall, cpu, memory = after.wall / before.wall, after.cpu / before.cpu, after.mib / before.mib
-                met = "met" if wall <= 11 and memory <= 1.2 else "missed"
-                print(f"  {detector:20s} {way:5s} wall {wall:5.2f} x   cpu {cpu:5.2f} x   memory {memory:5.2f} x   {met}   ({before} -> {after})", flush=True)
+            # Whole scans: kernel-times keeps every score in memory, which a scan does not.
+            try:
+                before = best(repeat, lambda: scan(detector, small))
+                after = best(repeat, lambda: scan(detector, large))
+            except Skipped as reason:
+                print(f"  {detector}: skipped: {reason}")
+                continue
+            wall, cpu, memory = after.wall / before.wall, after.cpu / before.cpu, after.mib / before.mib
+            met = "met" if wall <= 11 and memory <= 1.2 else "missed"
+            print(f"  {detector:20s} wall {wall:5.2f} x   cpu {cpu:5.2f} x   memory {memory:5.2f} x   {met}   ({before} -> {after})", flush=True)
     finally:
         large.unlink(missing_ok=True)
 

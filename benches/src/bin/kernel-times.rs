@@ -34,7 +34,7 @@ use rayon::prelude::*;
 /// What `--memory` is when a scan is not told.
 const MEMORY: usize = 4 << 30;
 /// Batches as a scan reads them.
-const BATCH_BYTES: usize = 16 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 /// No such detector.
 const ABSENT: u8 = 3;
 

@@ -25,6 +25,8 @@ use crate::summary;
 
 /// Most scores from which a null is fitted; more are thinned evenly.
 const MAX_NULL_SCORES: u64 = 1 << 22;
+/// Scores whose p-values wait in memory to be counted.
+const RATES: usize = 1 << 16;
 /// Upper fraction of a detector's scores whose place does not enter its null.
 const CENSORED: f64 = 0.10;
 
@@ -237,25 +239,25 @@ pub(crate) fn calibrate(
     spill: &Spill,
     max_scores: u64,
 ) -> Result<Vec<Calibrated>, EngineError> {
+    let failed = |source| IoError::Storage {
+        action: "read",
+        path: PathBuf::from("scores"),
+        source,
+    };
     let mut calibrated = Vec::new();
     for (idx, model) in models.iter().enumerate() {
         let spec = model.planned.detector.spec();
         let fitted = match spec.score_kind {
             ScoreKind::Rule => None,
             ScoreKind::Statistical => {
-                let scores = spill
-                    .scores(idx, max_scores)
-                    .map_err(|source| IoError::Storage {
-                        action: "read",
-                        path: PathBuf::from("scores"),
-                        source,
-                    })?;
-                let null = Null::fit(scores.clone(), CENSORED);
+                let read = || spill.scores(idx, max_scores).map_err(failed);
+                // Read twice, because the fit sorts in place: two copies would be the largest
+                // thing in memory.
+                let null = Null::fit(read()?, CENSORED);
                 let mut rates = QValues::default();
-                for some in scores.chunks(1 << 18) {
+                for some in read()?.chunks(RATES) {
                     let p_values = some.par_iter().map(|&score| null.p_value(score.into()));
-                    let p_values: Vec<f64> = p_values.collect();
-                    for p in p_values {
+                    for p in p_values.collect::<Vec<f64>>() {
                         rates.add(p);
                     }
                 }

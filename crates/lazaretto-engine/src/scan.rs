@@ -70,13 +70,14 @@ pub(crate) fn open_options(
     scratch: PathBuf,
     cancel: &Arc<AtomicBool>,
 ) -> OpenOptions {
-    // A batch is held by each thread as Arrow, as matrices and as derived features. The number of
-    // threads must not enter: where batches end can show in the last digits of a score.
+    // A batch is held by each thread as Arrow, as matrices and as derived features; one that fits a
+    // core's cache is no slower to work on than a larger one. The number of threads must not
+    // enter: where batches end can show in the last digits of a score.
     let share = settings.memory / 64;
     OpenOptions {
         scratch,
         cancel: Arc::clone(cancel),
-        batch_bytes: share.clamp(1 << 20, 16 << 20) as usize,
+        batch_bytes: share.clamp(1 << 20, 4 << 20) as usize,
     }
 }
 
@@ -214,7 +215,18 @@ impl<'a> Scan<'a> {
         drop(spill);
         remove_folder(&scratch)?;
         progress.phase("checking that nothing was lost", dataset.n_rows(), 0);
-        let conservation = check_conservation(&dataset, run.path())?;
+        // A failure to sync is told once; it must not get lost here.
+        let (conservation, synced) = std::thread::scope(|scope| {
+            let syncing = scope.spawn(|| run.sync());
+            let conservation = check_conservation(&dataset, run.path());
+            let synced = syncing.join();
+            (
+                conservation,
+                synced.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            )
+        });
+        let conservation = conservation?;
+        synced?;
         agree(&conservation, &judged.counts)?;
         clock.lap("check");
         let timings = serde_json::json!({

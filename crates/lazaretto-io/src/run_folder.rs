@@ -122,6 +122,17 @@ impl RunFolder {
             .collect()
     }
 
+    /// Makes what is written so far durable. [`RunFolder::commit`] does so too; called earlier, on
+    /// a thread of its own, the disk works while the processor does.
+    ///
+    /// # Errors
+    /// [`IoError::Storage`] when the file system refuses.
+    pub fn sync(&self) -> Result<(), IoError> {
+        files_below(&self.staging)?
+            .iter()
+            .try_for_each(|(_, path)| sync(path))
+    }
+
     /// Makes everything durable, writes `manifest` last and moves the folder into place.
     ///
     /// # Errors
