@@ -290,10 +290,10 @@ mod tests {
         let found = factors(&[0.0, 1.0, 2.0, 10.0], 2);
         let [a, b, c, d] = [1.5_f32, 2.0, 1.5, 8.5].map(|reach| 1.0 / reach);
         let expected = [
-            (b + c) / 2.0 / a,
-            (a + c) / 2.0 / b,
-            (a + b) / 2.0 / c,
-            (b + c) / 2.0 / d,
+            f32::midpoint(b, c) / a,
+            f32::midpoint(a, c) / b,
+            f32::midpoint(a, b) / c,
+            f32::midpoint(b, c) / d,
         ];
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-5, "{found} {expected}");

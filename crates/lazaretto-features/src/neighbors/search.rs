@@ -62,9 +62,10 @@ impl NeighborSearch {
     /// Rows with a value that is not finite are never found.
     #[must_use]
     pub fn new(features: Array2<f32>, k: usize) -> Self {
-        let features = match features.is_standard_layout() {
-            true => features,
-            false => features.as_standard_layout().into_owned(),
+        let features = if features.is_standard_layout() {
+            features
+        } else {
+            features.as_standard_layout().into_owned()
         };
         Self::of(Vectors::Memory(features), k)
     }

@@ -8,7 +8,11 @@ use memmap2::Mmap;
 
 /// A mapped file that nobody writes any more.
 #[derive(Debug)]
-pub(super) struct Mapped(Mmap);
+pub(super) struct Mapped {
+    map: Mmap,
+    /// Held as long as the map, so that nobody else comes to own it.
+    _file: File,
+}
 
 impl Mapped {
     pub(super) fn new(file: File) -> io::Result<Self> {
@@ -18,10 +22,10 @@ impl Mapped {
         // the process by a signal rather than read what is not there.
         #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]
         let map = unsafe { Mmap::map(&file)? };
-        Ok(Self(map))
+        Ok(Self { map, _file: file })
     }
 
     pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
-        &self.0[range]
+        &self.map[range]
     }
 }
