@@ -174,7 +174,7 @@ impl Detector for LocalOutlierFactor {
         family: Family::Embedding,
         summary: "records in sparser surroundings than their neighbours",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[],
         score_roles: &[],
         intermediates: &[Intermediate::AllNeighbors],

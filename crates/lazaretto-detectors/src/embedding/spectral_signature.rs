@@ -118,7 +118,7 @@ impl Detector for SpectralSignature {
         family: Family::Embedding,
         summary: "vectors that stretch their class in one direction",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[Role::Embedding, Role::Label],
         score_roles: &[Role::Embedding, Role::Label],
         intermediates: &[],

@@ -99,7 +99,7 @@ impl Detector for Copod {
         family: Family::Tabular,
         summary: "records with many values in the long tails of their columns",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[Role::Numeric],
         score_roles: &[Role::Numeric],
         intermediates: &[],

@@ -106,7 +106,7 @@ impl Detector for GmmDensity {
         family: Family::Tabular,
         summary: "records where a mixture of Gaussians has little density",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[Role::Numeric, Role::Embedding],
         score_roles: &[Role::Numeric, Role::Embedding],
         intermediates: &[],

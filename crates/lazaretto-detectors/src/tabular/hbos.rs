@@ -116,7 +116,7 @@ impl Detector for Hbos {
         family: Family::Tabular,
         summary: "records with values where few others are",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[Role::Numeric],
         score_roles: &[Role::Numeric],
         intermediates: &[],

@@ -121,7 +121,7 @@ impl Detector for IsolationForest {
         family: Family::Tabular,
         summary: "records that few random cuts separate from the rest",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[Role::Numeric, Role::Embedding],
         score_roles: &[Role::Numeric, Role::Embedding],
         intermediates: &[],

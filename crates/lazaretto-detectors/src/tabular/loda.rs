@@ -118,7 +118,7 @@ impl Detector for Loda {
         family: Family::Tabular,
         summary: "records where the data is thin along random directions",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[Role::Numeric, Role::Embedding],
         score_roles: &[Role::Numeric, Role::Embedding],
         intermediates: &[],

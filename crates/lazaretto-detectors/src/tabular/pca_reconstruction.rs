@@ -119,7 +119,7 @@ impl Detector for PcaReconstruction {
         family: Family::Tabular,
         summary: "records off the axes along which the columns vary together",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[Role::Numeric, Role::Embedding],
         score_roles: &[Role::Numeric, Role::Embedding],
         intermediates: &[],

@@ -103,7 +103,7 @@ impl Detector for RobustMahalanobis {
         family: Family::Tabular,
         summary: "records outside the ellipsoid of the bulk",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[Role::Numeric, Role::Embedding],
         score_roles: &[Role::Numeric, Role::Embedding],
         intermediates: &[],
