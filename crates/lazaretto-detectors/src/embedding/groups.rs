@@ -183,8 +183,12 @@ impl Groups {
             (usual > 0.0).then(|| distance / usual)
         }));
         let majorities = outside.iter().map(|found| {
-            let labels = found.iter().map(|&(other, _)| reference.labels[other as usize]);
-            by_class(labels).first().map_or(NO_LABEL, |&(class, _)| class)
+            let labels = found
+                .iter()
+                .map(|&(other, _)| reference.labels[other as usize]);
+            by_class(labels)
+                .first()
+                .map_or(NO_LABEL, |&(class, _)| class)
         });
         Some(Surroundings {
             outer,
