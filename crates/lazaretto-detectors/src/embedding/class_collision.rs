@@ -94,9 +94,9 @@ const PRIOR_GROUPS: f64 = 10.0;
 ///
 /// # References
 /// - Shafahi et al.: Poison frogs! Targeted clean-label poisoning attacks on neural networks,
-///   NeurIPS 2018, <https://arxiv.org/abs/1804.00792>.
+///   `NeurIPS` 2018, <https://arxiv.org/abs/1804.00792>.
 /// - Chen et al.: Detecting backdoor attacks on deep neural networks by activation clustering,
-///   SafeAI 2019, <https://arxiv.org/abs/1811.03728> (clusters of one label and several sources).
+///   `SafeAI` 2019, <https://arxiv.org/abs/1811.03728> (clusters of one label and several sources).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClassCollisionParams {
@@ -265,7 +265,7 @@ fn clusters<'g>(
     minority: &impl Fn(&Group, u32) -> bool,
 ) -> Vec<(&'g Group, u32, Surroundings, f64)> {
     let candidates: Vec<(&Group, u32)> = groups
-        .groups
+        .all
         .iter()
         .filter(|group| group.len() >= MIN_SCATTERED && group.inside <= MAX_INSIDE)
         .filter_map(|group| Some((group, group.class(SCATTERED_PURITY)?)))

@@ -198,8 +198,9 @@ mod tests {
         let confused = {
             let mut rows = [[0; 6]; 6];
             rows[2] = [4, 3, 0, 5, 3, 4];
-            for source in 0..6 {
-                rows[source][2] = rows[2][source];
+            let back = rows[2];
+            for (row, n) in rows.iter_mut().zip(back) {
+                row[2] = n;
             }
             rows
         };

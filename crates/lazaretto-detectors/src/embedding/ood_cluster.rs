@@ -113,7 +113,7 @@ impl OodCluster {
     fn judge(&self, facts: &DataFacts, reference: &Reference, groups: &Groups) -> OodClusterModel {
         let largest = self.params.max_share * groups.graph.len() as f64;
         let separate: Vec<&Group> = groups
-            .groups
+            .all
             .iter()
             .filter(|group| group.inside >= MIN_INSIDE && group.len() as f64 <= largest)
             .collect();

@@ -68,7 +68,7 @@ pub(super) const PURITY: f64 = 0.7;
 ///
 /// # References
 /// - Shafahi et al.: Poison frogs! Targeted clean-label poisoning attacks on neural networks,
-///   NeurIPS 2018, <https://arxiv.org/abs/1804.00792> (feature collision).
+///   `NeurIPS` 2018, <https://arxiv.org/abs/1804.00792> (feature collision).
 /// - Lee et al.: Deduplicating training data makes language models better, ACL 2022,
 ///   <https://arxiv.org/abs/2107.06499>.
 /// - Breunig, Kriegel, Ng, Sander: LOF: identifying density-based local outliers, SIGMOD 2000
