@@ -25,7 +25,7 @@ const MAX_OWN: f64 = 0.1;
 const NATURAL_OWN: f64 = 0.4;
 /// Share of the surroundings of a natural group that are of neither its class nor the two
 /// classes most frequent around it, at most.
-const NATURAL_OTHERS: f64 = 0.2;
+const NATURAL_OTHERS: f64 = 1.0 / 3.0;
 /// A cluster that is no denser than its surroundings needs this many reference records.
 const MIN_SCATTERED: usize = 8;
 /// A cluster whose members have fewer outsiders than this among their nearest is a separate mode.
@@ -59,10 +59,14 @@ const PRIOR_GROUPS: f64 = 10.0;
 /// size is, given the dataset's own tight groups, with how often single records contradict theirs
 /// (copies of one object are mislabelled together), lowered by every tight group that does not.
 ///
-/// For a backdoor cluster the classes around it must be many: a natural group lies between two
-/// classes or three. Members around which a class has the majority that is neither their own nor one
-/// of the two most frequent are counted and compared (binomial) with one fifth; the p-value is multiplied
-/// by the number of groups whose own class is missing around them (binomial, against 40 %).
+/// A backdoor cluster is looked for in two ways, and its p-value is doubled for that. As one group: the classes around it must
+/// be many, because a natural group lies between two classes or three. Members around which a class has
+/// the majority that is neither their own nor one of the two most frequent are counted and compared
+/// (binomial) with one third, or with the largest share that a group of another class reaches if
+/// that is more; the p-value is multiplied by the number of groups whose own class is missing around them.
+/// As fragments: the parts of each class in the graph of that class alone, down to single records, are judged by the
+/// nearest records outside of them. Fragments next to other classes are counted per pair of classes,
+/// each for at most three records, and tested as in `knn-label-disagreement`.
 ///
 /// The score of a record is the share of its nearest reference records that are in a group which
 /// lies among other classes and has the record's label.
@@ -90,9 +94,9 @@ const PRIOR_GROUPS: f64 = 10.0;
 ///
 /// # References
 /// - Shafahi et al.: Poison frogs! Targeted clean-label poisoning attacks on neural networks,
-///   NeurIPS 2018, <https://arxiv.org/abs/1804.00792>.
+///   `NeurIPS` 2018, <https://arxiv.org/abs/1804.00792>.
 /// - Chen et al.: Detecting backdoor attacks on deep neural networks by activation clustering,
-///   SafeAI 2019, <https://arxiv.org/abs/1811.03728> (clusters of one label and several sources).
+///   `SafeAI` 2019, <https://arxiv.org/abs/1811.03728> (clusters of one label and several sources).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClassCollisionParams {
@@ -141,8 +145,7 @@ impl ClassCollision {
             let of_class = class_sizes.get(&class).copied().unwrap_or(0);
             2 * group.len() <= of_class
         };
-        let mut suspects =
-            self.collisions(facts, reference, groups, &minority, &mut foreign);
+        let mut suspects = self.collisions(facts, reference, groups, &minority, &mut foreign);
         suspects.extend(backdoor_clusters(
             facts,
             reference,
@@ -250,6 +253,7 @@ fn backdoor_clusters(
             suspect.spread(reference, |record| groups.graph.of(record).to_vec());
             suspect
         })
+        .filter(|suspect| suspect.finding.p_value <= 0.05)
         .collect()
 }
 
@@ -261,7 +265,7 @@ fn clusters<'g>(
     minority: &impl Fn(&Group, u32) -> bool,
 ) -> Vec<(&'g Group, u32, Surroundings, f64)> {
     let candidates: Vec<(&Group, u32)> = groups
-        .groups
+        .all
         .iter()
         .filter(|group| group.len() >= MIN_SCATTERED && group.inside <= MAX_INSIDE)
         .filter_map(|group| Some((group, group.class(SCATTERED_PURITY)?)))
@@ -281,29 +285,56 @@ fn clusters<'g>(
         })
         .collect();
     let tried = apart.len() as f64;
+    let shares: Vec<(u32, f64)> = apart
+        .iter()
+        .map(|(_, class, surroundings)| (*class, others(surroundings, *class).share()))
+        .collect();
     apart
         .into_iter()
         .filter_map(|(group, class, surroundings)| {
-            let p = (others_p_value(&surroundings, class) * tried).min(1.0);
+            // Where classes consist of scattered modes, these lie among many others too.
+            let natural = shares
+                .iter()
+                .filter(|&&(other, _)| other != class)
+                .map(|&(_, share)| share)
+                .fold(NATURAL_OTHERS, f64::max);
+            let p = (others(&surroundings, class).p_value(natural) * tried).min(1.0);
             (p <= 0.05).then_some((group, class, surroundings, p))
         })
         .collect()
 }
 
-/// Chance that so many members have neither their own class nor one of the two most frequent
-/// around them.
-fn others_p_value(surroundings: &Surroundings, class: u32) -> f64 {
+/// How many members have neither their own class nor one of the two most frequent around them,
+/// out of those that do not have their own.
+struct Others {
+    count: usize,
+    all: usize,
+}
+
+impl Others {
+    fn share(&self) -> f64 {
+        self.count as f64 / self.all.max(1) as f64
+    }
+
+    /// Chance of so many when the share is `rate`.
+    fn p_value(&self, rate: f64) -> f64 {
+        match (self.count, Binomial::new(rate.min(1.0), self.all as u64)) {
+            (1.., Ok(chance)) => chance.sf(self.count as u64 - 1),
+            _ => 1.0,
+        }
+    }
+}
+
+fn others(surroundings: &Surroundings, class: u32) -> Others {
     let counts: Vec<usize> = surroundings
         .classes
         .iter()
         .filter(|&&(other, _)| other != class)
         .map(|&(_, count)| count)
         .collect();
-    let others: usize = counts.iter().skip(2).sum();
-    let all: usize = counts.iter().sum();
-    match (others, Binomial::new(NATURAL_OTHERS, all as u64)) {
-        (1.., Ok(chance)) => chance.sf(others as u64 - 1),
-        _ => 1.0,
+    Others {
+        count: counts.iter().skip(2).sum(),
+        all: counts.iter().sum(),
     }
 }
 
@@ -404,7 +435,10 @@ fn clustered(
     class: u32,
     p_value: f64,
 ) -> Finding {
-    let others = surroundings.classes.iter().filter(|&&(other, _)| other != class);
+    let others = surroundings
+        .classes
+        .iter()
+        .filter(|&&(other, _)| other != class);
     let title = format!(
         "{{records}} records labelled `{}` resemble each other and, apart from that, {} other classes",
         class_name(facts, class),

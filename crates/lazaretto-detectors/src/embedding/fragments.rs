@@ -32,8 +32,8 @@ impl Fragments {
     /// with at most half of that class.
     pub(super) fn new(reference: &Reference, graph: &ReferenceGraph) -> Self {
         let labels = &reference.labels;
-        let components =
-            graph.mutual_components_where(NEIGHBORS, |a, b| labels[a as usize] == labels[b as usize]);
+        let components = graph
+            .mutual_components_where(NEIGHBORS, |a, b| labels[a as usize] == labels[b as usize]);
         let sizes: BTreeMap<u32, usize> = by_class(labels.iter().copied()).into_iter().collect();
         let mut component_of = vec![0_u32; labels.len()];
         let mut members: Vec<u32> = Vec::new();

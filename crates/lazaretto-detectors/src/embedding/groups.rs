@@ -122,7 +122,7 @@ pub(super) struct Groups {
     pub(super) graph: ReferenceGraph,
     /// All groups at all scales with [`MIN_MEMBERS`] or more and at most half of the reference;
     /// groups may contain each other.
-    pub(super) groups: Vec<Group>,
+    pub(super) all: Vec<Group>,
     /// Lower quartile over all records of the mean distance to their nearest others: how dense an
     /// ordinary dense place is.
     pub(super) dense: f64,
@@ -149,7 +149,7 @@ impl Groups {
             .collect();
         density.sort_unstable_by(f64::total_cmp);
         Self {
-            groups: found
+            all: found
                 .into_iter()
                 .map(|members| Group::new(reference, &graph, members))
                 .collect(),
@@ -183,8 +183,12 @@ impl Groups {
             (usual > 0.0).then(|| distance / usual)
         }));
         let majorities = outside.iter().map(|found| {
-            let labels = found.iter().map(|&(other, _)| reference.labels[other as usize]);
-            by_class(labels).first().map_or(NO_LABEL, |&(class, _)| class)
+            let labels = found
+                .iter()
+                .map(|&(other, _)| reference.labels[other as usize]);
+            by_class(labels)
+                .first()
+                .map_or(NO_LABEL, |&(class, _)| class)
         });
         Some(Surroundings {
             outer,

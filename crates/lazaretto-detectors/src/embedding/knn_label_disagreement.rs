@@ -89,9 +89,11 @@ impl Default for KnnLabelDisagreementParams {
 impl Params for KnnLabelDisagreementParams {
     fn problems(&self) -> Vec<ParamProblem> {
         let mut checks = Checks::default();
-        checks
-            .range("neighbors", self.neighbors, 3..=256)
-            .range("min_class_records", self.min_class_records, 5..=1_000_000);
+        checks.range("neighbors", self.neighbors, 3..=256).range(
+            "min_class_records",
+            self.min_class_records,
+            5..=1_000_000,
+        );
         checks.finish()
     }
 }
@@ -146,7 +148,9 @@ impl KnnLabelDisagreement {
                 *votes.entry(class).or_default() += 1;
             }
         }
-        let most = votes.into_iter().max_by_key(|&(class, n)| (n, std::cmp::Reverse(class)));
+        let most = votes
+            .into_iter()
+            .max_by_key(|&(class, n)| (n, std::cmp::Reverse(class)));
         let contradicting = most
             .filter(|&(_, n)| own_votes * 10 <= voters.len() && 2 * n >= voters.len())
             .map(|(class, _)| class);

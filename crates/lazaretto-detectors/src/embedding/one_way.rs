@@ -75,7 +75,10 @@ impl ContradictedCounts {
         for (&(_, class), &n) in &self.0 {
             *from.entry(class).or_default() += n as f64;
         }
-        let total: f64 = judged.iter().map(|&c| class_counts[c as usize] as f64).sum();
+        let total: f64 = judged
+            .iter()
+            .map(|&c| class_counts[c as usize] as f64)
+            .sum();
         let rows: Vec<(u32, Row)> = judged
             .iter()
             .map(|&class| (class, self.row(class, &judged, class_counts, &from, total)))
@@ -89,7 +92,11 @@ impl ContradictedCounts {
                 let scatter = scatter(rows.iter().filter(|(other, _)| other != class));
                 let p = Poisson::new(row.tested_expected / scatter).map_or(1.0, |chance| {
                     let strength = (row.tested_observed / scatter).floor() as u64;
-                    if strength == 0 { 1.0 } else { chance.sf(strength - 1) }
+                    if strength == 0 {
+                        1.0
+                    } else {
+                        chance.sf(strength - 1)
+                    }
                 });
                 let p_value = (p * judged.len() as f64).min(1.0);
                 (p_value <= 0.05).then_some(Excess {
@@ -191,8 +198,9 @@ mod tests {
         let confused = {
             let mut rows = [[0; 6]; 6];
             rows[2] = [4, 3, 0, 5, 3, 4];
-            for source in 0..6 {
-                rows[source][2] = rows[2][source];
+            let back = rows[2];
+            for (row, n) in rows.iter_mut().zip(back) {
+                row[2] = n;
             }
             rows
         };

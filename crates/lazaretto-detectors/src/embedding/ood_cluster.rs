@@ -110,15 +110,10 @@ pub struct OodClusterModel {
 
 impl OodCluster {
     /// The suspicious groups, and the separate groups with their share of dissenters.
-    fn judge(
-        &self,
-        facts: &DataFacts,
-        reference: &Reference,
-        groups: &Groups,
-    ) -> OodClusterModel {
+    fn judge(&self, facts: &DataFacts, reference: &Reference, groups: &Groups) -> OodClusterModel {
         let largest = self.params.max_share * groups.graph.len() as f64;
         let separate: Vec<&Group> = groups
-            .groups
+            .all
             .iter()
             .filter(|group| group.inside >= MIN_INSIDE && group.len() as f64 <= largest)
             .collect();
@@ -128,7 +123,11 @@ impl OodCluster {
         let mut dissent = vec![0.0_f32; groups.graph.len()];
         let mut judged = Vec::new();
         for &group in &separate {
-            let dissenting = group.members.iter().filter(|&&m| dissenters[m as usize]).count();
+            let dissenting = group
+                .members
+                .iter()
+                .filter(|&&m| dissenters[m as usize])
+                .count();
             let usual = usual_dissent(&local, group);
             let p = binomial_tail(group.len(), dissenting, usual) * separate.len() as f64;
             let share = dissenting as f64 / group.len() as f64;
@@ -162,7 +161,9 @@ fn local_dissent(dissenters: &[bool], groups: &Groups) -> Vec<f64> {
     (0..groups.graph.len() as u32)
         .map(|record| {
             let near = groups.graph.of(record).iter().map(|&(near, _)| near);
-            let around = near.chain([record]).filter(|&near| dissenters[near as usize]);
+            let around = near
+                .chain([record])
+                .filter(|&near| dissenters[near as usize]);
             around.count() as f64 / (groups.graph.of(record).len() + 1) as f64
         })
         .collect()
@@ -194,7 +195,10 @@ fn usual_dissent(local: &[f64], group: &Group) -> f64 {
 
 /// Chance of at least `successes` of `trials` at `rate`.
 fn binomial_tail(trials: usize, successes: usize, rate: f64) -> f64 {
-    match (successes, Binomial::new(rate.clamp(0.0, 1.0), trials as u64)) {
+    match (
+        successes,
+        Binomial::new(rate.clamp(0.0, 1.0), trials as u64),
+    ) {
         (1.., Ok(chance)) => chance.sf(successes as u64 - 1),
         _ => 1.0,
     }
@@ -211,7 +215,10 @@ fn finding(facts: &DataFacts, group: &Group, p_value: f64, dissent: f64) -> Find
         .iter()
         .take(5)
         .map(|&(class, count)| {
-            let name = facts.classes.get(class as usize).map_or("?", String::as_str);
+            let name = facts
+                .classes
+                .get(class as usize)
+                .map_or("?", String::as_str);
             format!("{name}: {count}")
         })
         .collect();

@@ -54,9 +54,15 @@ impl Suspect {
                 .take_while(|&&(_, distance)| f64::from(distance) <= radius)
                 .any(|&(record, _)| self.contains(record)),
             Belonging::Majority => {
-                let looked_at = nearest.len().min(self.members.len().saturating_sub(1)).max(1);
+                let looked_at = nearest
+                    .len()
+                    .min(self.members.len().saturating_sub(1))
+                    .max(1);
                 let nearest = nearest.iter().take(looked_at);
-                2 * nearest.filter(|&&(record, _)| self.contains(record)).count() >= looked_at
+                2 * nearest
+                    .filter(|&&(record, _)| self.contains(record))
+                    .count()
+                    >= looked_at
             }
             Belonging::ApartFromClass => {
                 let (mut members, mut others) = (0, 0);
@@ -131,9 +137,14 @@ impl Suspects {
         for (row_idx, belongs) in belongs.iter_mut().enumerate() {
             let nearest = nearest(neighbors, row_idx);
             let label = batch.label(row_idx).unwrap_or(NO_LABEL);
-            let own = reference.ordinals.binary_search(&batch.ordinal(row_idx)).ok();
+            let own = reference
+                .ordinals
+                .binary_search(&batch.ordinal(row_idx))
+                .ok();
             for (suspect, records) in self.suspects.iter().zip(gathered.iter_mut()) {
-                if own.is_some_and(|own| suspect.keeps(own as u32, label)) || suspect.admits(label, &nearest, &reference.labels) {
+                if own.is_some_and(|own| suspect.keeps(own as u32, label))
+                    || suspect.admits(label, &nearest, &reference.labels)
+                {
                     records.push(batch.ordinal(row_idx));
                     *belongs = true;
                 }

@@ -41,7 +41,7 @@ pub(super) const PURITY: f64 = 0.7;
 /// that a dataset with this habit has a group of that size.
 ///
 /// A tight group is held back when its p-value is at most 0.001 and it lies where other records are (it reaches its surroundings
-/// within 1.5 times the distances these keep among themselves), because that is what copies of a
+/// within 1.3 times the distances these keep among themselves), because that is what copies of a
 /// record do; a dense group on its own is a natural kind. Others are shown for review.
 ///
 /// The score of a record is 0 for ordinary density and grows to 1 for identical neighbours.
@@ -68,7 +68,7 @@ pub(super) const PURITY: f64 = 0.7;
 ///
 /// # References
 /// - Shafahi et al.: Poison frogs! Targeted clean-label poisoning attacks on neural networks,
-///   NeurIPS 2018, <https://arxiv.org/abs/1804.00792> (feature collision).
+///   `NeurIPS` 2018, <https://arxiv.org/abs/1804.00792> (feature collision).
 /// - Lee et al.: Deduplicating training data makes language models better, ACL 2022,
 ///   <https://arxiv.org/abs/2107.06499>.
 /// - Breunig, Kriegel, Ng, Sander: LOF: identifying density-based local outliers, SIGMOD 2000
@@ -99,7 +99,7 @@ impl Params for TightClusterParams {
 const SURE: f64 = 1e-3;
 
 /// Farthest that a group of copies lies from its surroundings, as a multiple of their distances.
-pub(super) const MAX_REACH: f64 = 1.5;
+pub(super) const MAX_REACH: f64 = 1.3;
 
 /// The detector; see [`TightClusterParams`].
 #[derive(Clone, Debug)]
