@@ -136,7 +136,7 @@ impl Detector for Spectre {
         family: Family::Embedding,
         summary: "vectors outside the robust spread of their class",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[Role::Embedding, Role::Label],
         score_roles: &[Role::Embedding, Role::Label],
         intermediates: &[],

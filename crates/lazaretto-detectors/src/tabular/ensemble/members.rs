@@ -5,6 +5,7 @@ use ndarray::Axis;
 use rayon::prelude::*;
 
 use crate::tabular::column_scale::{BLOCK_ROWS, Coordinates, widen};
+use crate::tabular::column_scores::ColumnScore as _;
 use crate::tabular::ensemble::neighbors::NeighborSearch;
 use crate::tabular::ensemble::rarity::Rarity;
 use crate::tabular::forest::Forest;
@@ -12,7 +13,6 @@ use crate::tabular::mixture::Mixture;
 use crate::tabular::pair_table::PairTable;
 use crate::tabular::record_sample::{Records, Sample};
 use crate::tabular::robust_covariance::Ellipsoid;
-use crate::tabular::column_scores::ColumnScore as _;
 use crate::tabular::tail_table::{TailTable, Tails};
 
 /// Trees of the forest member, each from [`TREE_ROWS`] records.
