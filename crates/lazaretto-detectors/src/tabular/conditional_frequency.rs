@@ -106,7 +106,7 @@ impl Detector for ConditionalFrequency {
         family: Family::Tabular,
         summary: "records with pairs of values that almost never occur together",
         score_kind: ScoreKind::Statistical,
-        by_default: true,
+        by_default: false,
         fit_roles: &[Role::Numeric, Role::Categorical],
         score_roles: &[Role::Numeric, Role::Categorical],
         intermediates: &[],
