@@ -170,7 +170,7 @@ def scan(detector, data, label=None, keep=None):
         command += ["--label", label] if label else []
         start = time.perf_counter()
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        _, status, used = os.wait4(child.pid, 0)
+        status, used, peak = wait(child)
         wall = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)
         # 1: the policy failed, as it may on data with outliers.
@@ -178,7 +178,22 @@ def scan(detector, data, label=None, keep=None):
             raise Skipped(f"`{' '.join(map(str, command))}` ended with {child.returncode}")
         if keep:
             keep(out)
-        return Measured(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+        return Measured(wall, used.ru_utime + used.ru_stime, peak)
+
+
+def wait(child):
+    """Exit status, CPU use and peak resident MiB of a child. `ru_maxrss` would count what this process held at the fork."""
+    peak = 0.0
+    while True:
+        try:
+            lines = Path(f"/proc/{child.pid}/status").read_text().splitlines()
+            peak = max([peak] + [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")])
+        except OSError:
+            pass
+        pid, status, used = os.wait4(child.pid, os.WNOHANG)
+        if pid:
+            return status, used, peak
+        time.sleep(0.01)
 
 
 def detectors():
