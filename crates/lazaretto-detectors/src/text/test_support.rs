@@ -25,6 +25,10 @@ pub(crate) struct Corpus {
     pub(crate) numeric: Vec<Vec<f64>>,
     /// Columns of hashed words.
     pub(crate) categorical: Vec<Vec<u64>>,
+    /// The same columns as text, null where there is none; empty where hashes are enough.
+    pub(crate) category_texts: Vec<Vec<Option<String>>>,
+    /// Indices of sources; empty without a source column.
+    pub(crate) sources: Vec<u32>,
 }
 
 impl Corpus {
@@ -70,6 +74,9 @@ impl Corpus {
             n_rows: self.n_rows() as u64,
             classes: (0..n_classes).map(|class| class.to_string()).collect(),
             class_counts,
+            sources: (0..self.sources.iter().max().map_or(0, |&last| last + 1))
+                .map(|source| format!("s{source}"))
+                .collect(),
             text_fields: (!self.texts.is_empty())
                 .then(|| "text".to_owned())
                 .into_iter()
@@ -109,7 +116,11 @@ impl Corpus {
                 .iter()
                 .map(|column| column[start..end].to_vec())
                 .collect();
+            let categories = self.category_texts.iter();
             let derived = Derived {
+                categories: categories
+                    .map(|column| column[start..end].iter().map(Option::as_deref).collect())
+                    .collect(),
                 tokens: texts.iter().map(tokenize).collect(),
                 content_hashes: (start..end).map(|row| self.content_hash(row)).collect(),
                 ..Derived::default()
@@ -118,7 +129,7 @@ impl Corpus {
                 first_row: start as u64,
                 keys: &keys,
                 labels: (!self.labels.is_empty()).then(|| &self.labels[start..end]),
-                sources: None,
+                sources: (!self.sources.is_empty()).then(|| &self.sources[start..end]),
                 texts: &texts,
                 numeric: numeric.as_ref().map(Array2::view),
                 categorical: &categorical,

@@ -97,6 +97,11 @@ impl Extremes {
         }
     }
 
+    /// How many records have the one number of the column, if it has exactly one.
+    pub(super) fn only_value(&self) -> Option<u64> {
+        (self.low.len() == 1).then_some(self.count)
+    }
+
     /// The outermost values of a side, outermost first.
     fn outermost(&self, side: Side) -> Vec<(f64, u64)> {
         let pair = |(&key, &count): (&u64, &u64)| (number(key), count);

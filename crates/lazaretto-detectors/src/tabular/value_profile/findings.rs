@@ -9,6 +9,7 @@ use super::super::resemblance::{MAX_GROUP, Resemblance, SKIP};
 use super::super::words;
 use super::ProfileModel;
 use super::extremes::{Range, Side};
+use super::reviews::ReviewEvidence;
 use super::vocabulary::Stray;
 
 /// Standard deviations up to which records may be a random handful of the dataset.
@@ -33,6 +34,7 @@ const MAX_REVIEWS: usize = 20;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ProfileEvidence {
     groups: Vec<Group>,
+    reviews: ReviewEvidence,
 }
 
 /// The records of one suspect.
@@ -68,6 +70,7 @@ impl ProfileEvidence {
     pub(super) fn new(model: &ProfileModel) -> Self {
         Self {
             groups: vec![Group::default(); model.ranges.len() + model.strays.len()],
+            reviews: ReviewEvidence::new(model),
         }
     }
 
@@ -79,6 +82,7 @@ impl ProfileEvidence {
         row_idx: usize,
         cells: &[u64],
     ) -> bool {
+        self.reviews.add(model, batch, row_idx, cells);
         let mut hits = Vec::new();
         let mut foreign = Vec::new();
         for (idx, range) in model.ranges.iter().enumerate() {
@@ -119,6 +123,7 @@ impl ProfileEvidence {
     }
 
     pub(super) fn merge(&mut self, later: Self) {
+        self.reviews.merge(later.reviews);
         for (group, later) in self.groups.iter_mut().zip(later.groups) {
             group.records.extend(later.records);
             group.codes.extend(later.codes);
@@ -130,7 +135,7 @@ impl ProfileEvidence {
     }
 
     pub(super) fn findings(
-        &self,
+        self,
         model: &ProfileModel,
         shared: &Shared,
         min_records: u64,
@@ -168,10 +173,8 @@ impl ProfileEvidence {
         findings.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)));
         let held = findings.iter().filter(|finding| finding.0).count();
         findings.truncate(held + MAX_REVIEWS);
-        findings
-            .into_iter()
-            .map(|(_, _, finding)| finding)
-            .collect()
+        let groups = findings.into_iter().map(|(_, _, finding)| finding);
+        groups.chain(self.reviews.findings(model)).collect()
     }
 }
 

@@ -12,6 +12,8 @@ use super::super::words::shown;
 const MAX_VALUES: usize = 20_000;
 /// Share of a column above which a value is one of its own.
 const FREQUENT: f64 = 0.005;
+/// Share of a column that frequent values cover when its vocabulary is closed.
+const CLOSED: f64 = 0.9;
 /// Values that two columns share beyond which they have one vocabulary.
 const MAX_SHARED: usize = 10;
 /// Words for a missing value; these turn up in any column.
@@ -95,7 +97,33 @@ impl Vocabulary {
     }
 
     fn is_frequent(&self, value: &Value) -> bool {
-        value.count as f64 > FREQUENT * self.count as f64
+        self.is_frequent_count(value.count)
+    }
+
+    /// Whether a value that so many records have is one of the column's own.
+    pub(super) fn is_frequent_count(&self, count: u64) -> bool {
+        count as f64 > FREQUENT * self.count as f64
+    }
+
+    /// Whether nearly all records have a frequent value, as in a column of categories and unlike in
+    /// one of names.
+    pub(super) fn is_closed(&self) -> bool {
+        let frequent = self.values.values().filter(|value| self.is_frequent(value));
+        let covered: u64 = frequent.map(|value| value.count).sum();
+        !self.overflown && self.count > 0 && covered as f64 >= CLOSED * self.count as f64
+    }
+
+    /// The values that are known in full, as (cell, text, records).
+    pub(super) fn texts(&self) -> impl Iterator<Item = (u64, &str, u64)> {
+        self.values.iter().filter_map(|(&cell, value)| {
+            let text = value.text.as_deref().filter(|text| !text.ends_with('…'))?;
+            Some((cell, text, value.count))
+        })
+    }
+
+    /// How many records have the one value of the column, if it has exactly one.
+    pub(super) fn only_value(&self) -> Option<u64> {
+        (self.values.len() == 1).then_some(self.count)
     }
 }
 
