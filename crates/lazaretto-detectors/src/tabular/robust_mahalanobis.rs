@@ -41,10 +41,10 @@ const MIN_ROWS: usize = 16;
 /// - `sample_rows` (8192): records the covariance is estimated from, chosen by keyed hash. It is
 ///   lowered when the memory given to the run does not hold that many.
 /// - `shrink_below` (6): with fewer records of the half per column than this, the covariance is
-///   shrunk; 0 never, as in scikit-learn's `MinCovDet`. In samples of 21 datasets shrinking gains 0.01 to
-///   0.02 AUROC at 2 to 5 records per column, nothing on average at 6 to 12; where columns are
-///   nearly copies of each other, unshrunk distances see more (0.94 against 0.90 on scikit-learn's
-///   breast cancer at 7 records per column). Embeddings are always shrunk.
+///   shrunk; 0 never, as in scikit-learn's `MinCovDet`. In samples of 21 datasets shrinking gains
+///   0.005 to 0.025 AUROC on average at 2 to 5 records per column and less than 0.005 at 6 to 12;
+///   on single sets it decides (0.90 shrunk, 0.94 not, on scikit-learn's breast cancer at 7
+///   records per column). Embeddings are always shrunk.
 ///
 /// # False positives
 /// In data of several clusters the half of the records may be one of them, and everybody else is
