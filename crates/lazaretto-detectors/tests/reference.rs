@@ -17,9 +17,11 @@ enum Agreement {
     Ranks(f64),
     /// Difference of the mean areas under the ROC curve over five seeds, at most this.
     Auroc(f64),
+    /// The same on these data sets; on the others, ours at most so much smaller.
+    AurocOn(&'static [&'static str], f64),
 }
 
-use Agreement::{Auroc, Ranks};
+use Agreement::{Auroc, AurocOn, Ranks};
 
 /// A detector, its parameters, the file with the reference, and how well they must agree.
 type Case = (&'static str, fn() -> Value, &'static str, Agreement);
@@ -28,6 +30,24 @@ type Case = (&'static str, fn() -> Value, &'static str, Agreement);
 const CASES: &[Case] = &[
     ("copod", || json!({}), "copod", Ranks(0.9999)),
     ("ecod", || json!({}), "ecod", Ranks(0.9999)),
+    // The peer leaves the same records out of the fit. What is left of a difference: covariances
+    // are shrunk, and values beyond five standard deviations grow logarithmically.
+    (
+        "gmm-density",
+        || json!({"max_components": 1}),
+        "gmm-density-one",
+        Ranks(0.99),
+    ),
+    // Shrunk likelihoods choose one component on diabetes; the peer does not shrink. With more
+    // components than two both depend on where the search starts (AUROC 0.05 to 0.72 on wine by the
+    // peer's seed). Untrimmed, with up to six components by BIC, the peer's AUROC is 0.03 higher
+    // than our default's on breast_cancer and diabetes, 0.01 on wine, and 0.14 lower on digits.
+    (
+        "gmm-density",
+        || json!({"max_components": 2, "shrink_below": 0}),
+        "gmm-density-two",
+        Auroc(0.01),
+    ),
     // The peer's columns were scaled to 0..1, so that their units do not decide.
     ("hbos", || json!({}), "hbos", Ranks(0.9999)),
     (
@@ -57,6 +77,20 @@ const CASES: &[Case] = &[
         "pca-reconstruction",
         Ranks(0.999),
     ),
+    (
+        "pca-reconstruction",
+        || json!({}),
+        "pca-reconstruction-default",
+        Ranks(0.9999),
+    ),
+    // With fewer than six records of the half per column (digits, wine) the covariance is shrunk
+    // and sees more: see `shrink_below`.
+    (
+        "robust-mahalanobis",
+        || json!({}),
+        "robust-mahalanobis",
+        AurocOn(&["breast_cancer", "diabetes"], 0.01),
+    ),
 ];
 
 const DATASETS: [&str; 4] = ["breast_cancer", "diabetes", "digits", "wine"];
@@ -75,14 +109,16 @@ fn scores_agree_with_the_reference() {
                     let correlation = rank_correlation(&ours, &numbers(&expected["scores"]));
                     assert!(correlation >= *floor, "{file} on {name}: {correlation}");
                 }
-                Auroc(most) => {
+                Auroc(most) | AurocOn(_, most) => {
                     let expected = numbers(&expected["auroc"]);
                     let seeds = 0..expected.len() as u64;
                     let ours: Vec<f64> =
                         seeds.map(|seed| outcome(seed).auroc(&is_outlier)).collect();
                     let difference = mean(&ours) - mean(&expected);
+                    let may_be_larger =
+                        matches!(agreement, AurocOn(close, _) if !close.contains(&name));
                     assert!(
-                        difference.abs() <= *most,
+                        difference.abs() <= *most || (may_be_larger && difference > 0.0),
                         "{file} on {name}: {ours:?}, reference {expected:?}"
                     );
                 }

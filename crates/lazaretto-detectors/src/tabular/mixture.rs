@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::tabular::ensemble::NeighborSearch;
-use crate::tabular::robust_covariance::{Ellipsoid, shrunk};
+use crate::tabular::robust_covariance::{Ellipsoid, Shrinkage};
 
 /// Share of the rows, those farthest from their neighbours, that take no part in the fit: they
 /// are what is looked for, and the first to get a component of their own.
@@ -42,7 +42,12 @@ impl Mixture {
     /// Fits mixtures of 1 to `max_components` to the trimmed `rows` (`n × width`) and keeps the
     /// one with the smallest Bayesian information criterion (Schwarz 1978). `None` when not even
     /// one component can be fitted.
-    pub(crate) fn fit(rows: &Array2<f32>, max_components: usize, seed: u64) -> Option<Self> {
+    pub(crate) fn fit(
+        rows: &Array2<f32>,
+        max_components: usize,
+        shrinkage: Shrinkage,
+        seed: u64,
+    ) -> Option<Self> {
         let bulk = trimmed(rows);
         let (n, width) = bulk.dim();
         let affordable = n / (ROWS_PER_COLUMN * width.max(1));
@@ -54,7 +59,7 @@ impl Mixture {
         let candidates: Vec<Option<(f64, Self)>> = (1..=most)
             .into_par_iter()
             .map(|n_components| {
-                let mixture = Self::of(&bulk, n_components, seed)?;
+                let mixture = Self::of(&bulk, n_components, shrinkage, seed)?;
                 let parameters = n_components * (width + 2) * (width + 1) / 2 - 1;
                 let likelihood: f64 = mixture.ln_densities(bulk.view()).iter().sum();
                 let criterion = parameters as f64 * (n as f64).ln() - 2.0 * likelihood;
@@ -75,13 +80,18 @@ impl Mixture {
         self
     }
 
-    fn of(bulk: &Array2<f64>, n_components: usize, seed: u64) -> Option<Self> {
+    fn of(
+        bulk: &Array2<f64>,
+        n_components: usize,
+        shrinkage: Shrinkage,
+        seed: u64,
+    ) -> Option<Self> {
         if n_components == 1 {
             let centre = bulk.mean_axis(Axis(0))?;
             let centred = bulk - &centre;
             let mut covariance = centred.t().dot(&centred) / bulk.nrows() as f64;
             covariance.diag_mut().mapv_inplace(|x| x + REGULARISATION);
-            let ellipsoid = Ellipsoid::new(centre, &shrunk(covariance, bulk.nrows()))?;
+            let ellipsoid = Ellipsoid::new(centre, &shrinkage.apply(covariance, bulk.nrows()))?;
             return Some(Self {
                 components: vec![(0.0, ellipsoid)],
             });
@@ -99,8 +109,10 @@ impl Mixture {
                 let weight = fitted.weights()[idx];
                 let covariance = fitted.covariances().index_axis(Axis(0), idx).to_owned();
                 let n = (weight * bulk.nrows() as f64) as usize;
-                let ellipsoid =
-                    Ellipsoid::new(fitted.means().row(idx).to_owned(), &shrunk(covariance, n))?;
+                let ellipsoid = Ellipsoid::new(
+                    fitted.means().row(idx).to_owned(),
+                    &shrinkage.apply(covariance, n),
+                )?;
                 Some((weight.ln(), ellipsoid))
             })
             .collect::<Option<Vec<_>>>()?;
@@ -167,13 +179,13 @@ mod tests {
     #[test]
     fn the_number_of_clouds_is_found_and_the_gap_between_them_is_empty() {
         let rows = clouds(900, &[-4.0, 0.0, 4.0], 1);
-        let mixture = Mixture::fit(&rows, 6, 1).unwrap();
+        let mixture = Mixture::fit(&rows, 6, Shrinkage::Always, 1).unwrap();
         assert_eq!(mixture.n_components(), 3);
         let at = |x: f64| mixture.ln_densities(Array2::from_elem((1, 2), x).view())[0];
         assert!(at(2.0) < at(0.0) - 4.0 && at(2.0) < at(4.0) - 4.0);
         assert!(at(1e6).is_finite() && at(1e6) < at(100.0));
         assert_eq!(
-            Mixture::fit(&clouds(900, &[0.0], 2), 6, 1)
+            Mixture::fit(&clouds(900, &[0.0], 2), 6, Shrinkage::Always, 1)
                 .unwrap()
                 .n_components(),
             1
@@ -183,7 +195,7 @@ mod tests {
     #[test]
     fn duplicates_give_a_finite_density() {
         let rows = Array2::from_shape_fn((200, 2), |(row, _)| (row % 2) as f32);
-        let mixture = Mixture::fit(&rows, 6, 1).unwrap();
+        let mixture = Mixture::fit(&rows, 6, Shrinkage::Always, 1).unwrap();
         let densities = mixture.ln_densities(rows.mapv(f64::from).view());
         assert!(densities.iter().all(|density| density.is_finite()));
     }

@@ -4,10 +4,11 @@
 //! covariance has the smallest determinant. Found by the concentration steps of `FastMCD`
 //! (Rousseeuw & Van Driessen 1999, theorem 1) from deterministic starting halves as in `DetMCD`
 //! (Hubert, Rousseeuw & Verdonck 2012), then re-weighted (section 5 of the former). Covariances
-//! are shrunk towards a multiple of the identity by the oracle-approximating weight (Chen, Wiesel,
+//! can be shrunk towards a multiple of the identity by the oracle-approximating weight (Chen, Wiesel,
 //! Eldar & Hero 2010, equation 23), as the regularised MCD does (Boudt, Rousseeuw, Vanduffel &
-//! Verdonck 2020): with many records per column the weight is next to 0, with fewer records than
-//! columns there is still an inverse.
+//! Verdonck 2020): with fewer records than columns there is still an inverse. Where columns go
+//! together the weight is felt up to hundreds of records per column, because next to nothing of
+//! the variance lies in the directions that matter most.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{
@@ -27,6 +28,30 @@ const KEPT_QUANTILE: f64 = 0.975;
 /// Smallest share of the mean variance that the identity gets, so that an inverse always exists.
 const LEAST_SHRINKAGE: f64 = 1e-6;
 
+/// When a covariance is shrunk towards a multiple of the identity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Shrinkage {
+    /// By the oracle-approximating weight.
+    Always,
+    /// By that weight where the covariance comes from fewer rows per column than this, otherwise
+    /// only as much as an inverse needs.
+    Below(f64),
+}
+
+impl Shrinkage {
+    /// The covariance of `n` rows, shrunk or not.
+    pub(crate) fn apply(self, covariance: Array2<f64>, n: usize) -> Array2<f64> {
+        match self {
+            Self::Below(rows_per_column)
+                if n as f64 >= rows_per_column * covariance.nrows() as f64 =>
+            {
+                blended(covariance, LEAST_SHRINKAGE)
+            }
+            Self::Below(_) | Self::Always => shrunk(covariance, n),
+        }
+    }
+}
+
 /// A centre and the inverse of a covariance's Cholesky factor.
 #[derive(Clone, Debug)]
 pub(crate) struct Ellipsoid {
@@ -37,10 +62,11 @@ pub(crate) struct Ellipsoid {
 }
 
 impl Ellipsoid {
-    /// The minimum covariance determinant estimate of `rows` (`n × width`, finite).
+    /// The minimum covariance determinant estimate of `rows` (`n × width`, finite), its covariances
+    /// shrunk as `shrinkage` says.
     ///
     /// `None` with fewer than four rows or when they are all the same.
-    pub(crate) fn robust(rows: ArrayView2<'_, f64>) -> Option<Self> {
+    pub(crate) fn robust(rows: ArrayView2<'_, f64>, shrinkage: Shrinkage) -> Option<Self> {
         let (n, width) = rows.dim();
         if n < 4 || width == 0 {
             return None;
@@ -49,7 +75,7 @@ impl Ellipsoid {
         let median = medians(rows);
         let best = starts(rows, &median, size)
             .into_iter()
-            .filter_map(|start| Self::concentrate(rows, start))
+            .filter_map(|start| Self::concentrate(rows, start, shrinkage))
             // The first of equals, for the same result on every run.
             .reduce(|best, other| {
                 if other.ln_determinant < best.ln_determinant {
@@ -58,16 +84,16 @@ impl Ellipsoid {
                     best
                 }
             })?;
-        Some(best.reweighted(rows).unwrap_or(best))
+        Some(best.reweighted(rows, shrinkage).unwrap_or(best))
     }
 
-    /// Mean and shrunk covariance of the rows with these positions.
-    fn of(rows: ArrayView2<'_, f64>, positions: &[usize]) -> Option<Self> {
+    /// Mean and covariance of the rows with these positions.
+    fn of(rows: ArrayView2<'_, f64>, positions: &[usize], shrinkage: Shrinkage) -> Option<Self> {
         let chosen = rows.select(Axis(0), positions);
         let centre = chosen.mean_axis(Axis(0))?;
         let centred = &chosen - &centre;
         let covariance = centred.t().dot(&centred) / positions.len() as f64;
-        Self::new(centre, &shrunk(covariance, positions.len()))
+        Self::new(centre, &shrinkage.apply(covariance, positions.len()))
     }
 
     /// From a centre and a covariance; `None` when it is not positive definite.
@@ -111,22 +137,26 @@ impl Ellipsoid {
     }
 
     /// Concentration steps from a starting half until the half stays.
-    fn concentrate(rows: ArrayView2<'_, f64>, start: Vec<usize>) -> Option<Self> {
+    fn concentrate(
+        rows: ArrayView2<'_, f64>,
+        start: Vec<usize>,
+        shrinkage: Shrinkage,
+    ) -> Option<Self> {
         let mut half = start;
-        let mut fit = Self::of(rows, &half)?;
+        let mut fit = Self::of(rows, &half, shrinkage)?;
         for _ in 0..MAX_STEPS {
             let next = nearest(&fit.squared_distances(rows), half.len());
             if next == half {
                 break;
             }
             half = next;
-            fit = Self::of(rows, &half)?;
+            fit = Self::of(rows, &half, shrinkage)?;
         }
         Some(fit)
     }
 
     /// The estimate from all rows that lie within the ellipsoid that should hold 97.5 % of them.
-    fn reweighted(&self, rows: ArrayView2<'_, f64>) -> Option<Self> {
+    fn reweighted(&self, rows: ArrayView2<'_, f64>, shrinkage: Shrinkage) -> Option<Self> {
         let distances = self.squared_distances(rows);
         let chi = ChiSquared::new(rows.ncols() as f64).ok()?;
         let mut sorted = distances.clone();
@@ -137,12 +167,12 @@ impl Ellipsoid {
         let kept: Vec<usize> = (0..distances.len())
             .filter(|&idx| distances[idx] <= limit)
             .collect();
-        Self::of(rows, &kept)
+        Self::of(rows, &kept, shrinkage)
     }
 }
 
 /// Shrinks a covariance of `n` rows towards a multiple of the identity.
-pub(crate) fn shrunk(mut covariance: Array2<f64>, n: usize) -> Array2<f64> {
+pub(crate) fn shrunk(covariance: Array2<f64>, n: usize) -> Array2<f64> {
     let width = covariance.nrows() as f64;
     let trace = covariance.diag().sum();
     let of_square: f64 = covariance.iter().map(|x| x * x).sum();
@@ -153,8 +183,13 @@ pub(crate) fn shrunk(mut covariance: Array2<f64>, n: usize) -> Array2<f64> {
     } else {
         1.0
     };
+    blended(covariance, weight)
+}
+
+/// The covariance with `weight` of it replaced by a multiple of the identity of the same trace.
+fn blended(mut covariance: Array2<f64>, weight: f64) -> Array2<f64> {
+    let added = weight * covariance.diag().sum() / covariance.nrows() as f64;
     covariance *= 1.0 - weight;
-    let added = weight * trace / width;
     covariance.diag_mut().mapv_inplace(|x| x + added);
     covariance
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::tabular::column_scale::{BLOCK_ROWS, Coordinates, widen};
 use crate::tabular::record_sample::{RecordSample, Records, Sample, number_widths};
-use crate::tabular::robust_covariance::Ellipsoid;
+use crate::tabular::robust_covariance::{Ellipsoid, Shrinkage};
 
 /// With fewer records, half of them determine no covariance worth the name.
 const MIN_ROWS: usize = 16;
@@ -30,8 +30,8 @@ const MIN_ROWS: usize = 16;
 /// The minimum covariance determinant: the half of a sample of the records whose covariance has
 /// the smallest determinant gives centre and covariance, found by concentration steps from three
 /// deterministic starts and then re-weighted by all records that lie within the ellipsoid. The
-/// score is the Mahalanobis distance. The covariance is shrunk towards a multiple of the identity,
-/// noticeably only with few records per column. Columns are first scaled by a standard deviation
+/// score is the Mahalanobis distance. With few records per column, and for embeddings, the
+/// covariance is shrunk towards a multiple of the identity. Columns are first scaled by a standard deviation
 /// without the influence of far values; values beyond 5 of them grow logarithmically; more than
 /// 512 columns are projected to 512. A missing value counts as the mean of its column, an infinite
 /// one as extreme; constant columns are left out. Without numeric columns it looks at the
@@ -40,6 +40,11 @@ const MIN_ROWS: usize = 16;
 /// # Parameters
 /// - `sample_rows` (8192): records the covariance is estimated from, chosen by keyed hash. It is
 ///   lowered when the memory given to the run does not hold that many.
+/// - `shrink_below` (6): with fewer records of the half per column than this, the covariance is
+///   shrunk; 0 never, as in scikit-learn's `MinCovDet`. In samples of 21 datasets shrinking gains
+///   0.005 to 0.025 AUROC on average at 2 to 5 records per column and less than 0.005 at 6 to 12;
+///   on single sets it decides (0.90 shrunk, 0.94 not, on scikit-learn's breast cancer at 7
+///   records per column). Embeddings are always shrunk.
 ///
 /// # False positives
 /// In data of several clusters the half of the records may be one of them, and everybody else is
@@ -70,18 +75,25 @@ const MIN_ROWS: usize = 16;
 pub struct RobustMahalanobisParams {
     /// Records the covariance is estimated from, 256 to 262144.
     pub sample_rows: u32,
+    /// Records of the half per column below which the covariance is shrunk, 0 to 1000000.
+    pub shrink_below: f64,
 }
 
 impl Default for RobustMahalanobisParams {
     fn default() -> Self {
-        Self { sample_rows: 8192 }
+        Self {
+            sample_rows: 8192,
+            shrink_below: 6.0,
+        }
     }
 }
 
 impl Params for RobustMahalanobisParams {
     fn problems(&self) -> Vec<ParamProblem> {
         let mut checks = Checks::default();
-        checks.range("sample_rows", self.sample_rows, 256..=262_144);
+        checks
+            .range("sample_rows", self.sample_rows, 256..=262_144)
+            .range("shrink_below", self.shrink_below, 0.0..=1e6);
         checks.finish()
     }
 }
@@ -145,7 +157,13 @@ impl Detector for RobustMahalanobis {
         _shared: &Shared,
     ) -> Result<Self::Model, NotApplicable> {
         let vectors = context.facts.numeric_columns.is_empty();
-        RobustMahalanobisModel::fit(&state.finish(), vectors, context.seed)
+        let shrinkage = if vectors {
+            // The parts of a vector share one unit, which is what the identity stands for.
+            Shrinkage::Always
+        } else {
+            Shrinkage::Below(self.params.shrink_below)
+        };
+        RobustMahalanobisModel::fit(&state.finish(), vectors, shrinkage, context.seed)
     }
 
     fn start_evidence(&self, _model: &Self::Model) -> Self::Evidence {}
@@ -201,7 +219,12 @@ pub struct RobustMahalanobisModel {
 }
 
 impl RobustMahalanobisModel {
-    fn fit(sample: &Sample, vectors: bool, seed: u64) -> Result<Self, NotApplicable> {
+    fn fit(
+        sample: &Sample,
+        vectors: bool,
+        shrinkage: Shrinkage,
+        seed: u64,
+    ) -> Result<Self, NotApplicable> {
         let n_rows = sample.n_rows();
         if n_rows < MIN_ROWS {
             return Err(NotApplicable::new(format!(
@@ -211,7 +234,7 @@ impl RobustMahalanobisModel {
         let constant = || NotApplicable::new("every numeric column is constant");
         let coordinates = Coordinates::fit(sample, vectors, seed).ok_or_else(constant)?;
         let rows = coordinates.of_sample(sample, n_rows);
-        let ellipsoid = Ellipsoid::robust(widen(rows.view()).view())
+        let ellipsoid = Ellipsoid::robust(widen(rows.view()).view(), shrinkage)
             .ok_or_else(|| NotApplicable::new("more than half of the records are the same"))?;
         Ok(Self {
             coordinates,

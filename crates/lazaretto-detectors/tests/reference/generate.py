@@ -73,6 +73,34 @@ def pca_reconstruction(values, _seed):
     return PCA().fit(values).decision_scores_
 
 
+@peer("pca-reconstruction-default", scaling="standard")
+def pca_reconstruction_default(values, _seed):
+    """sklearn PCA(whiten=True): the squares of a record's whitened components, added up"""
+    from sklearn.decomposition import PCA
+
+    return (PCA(whiten=True).fit_transform(values) ** 2).sum(axis=1)
+
+
+@peer("robust-mahalanobis", scaling="standard", random=True)
+def robust_mahalanobis(values, seed):
+    """sklearn MinCovDet(), which is what pyod MCD() calls"""
+    from sklearn.covariance import MinCovDet
+
+    return MinCovDet(random_state=seed).fit(values).dist_
+
+
+@peer("gmm-density-one", scaling="standard")
+def gmm_density_one(values, seed):
+    """sklearn GaussianMixture(1) without the 5 % farthest, on average, from their 20 nearest neighbours"""
+    return trimmed_mixture(values, 1, seed)
+
+
+@peer("gmm-density-two", scaling="standard", random=True)
+def gmm_density_two(values, seed):
+    """sklearn GaussianMixture(1 or 2) by BIC, trimmed as above; 2 where there are 5 rows per column of each"""
+    return trimmed_mixture(values, 2, seed)
+
+
 @peer("isolation-forest", random=True)
 def isolation_forest(values, seed):
     """sklearn IsolationForest(n_estimators=1000), which is what pyod IForest() calls"""
@@ -93,6 +121,20 @@ def loda(values, seed):
         bins = np.searchsorted(limits[1:-1], values @ projection, side="right")
         scores -= np.log(histogram[bins])
     return scores
+
+
+def trimmed_mixture(values, max_components, seed):
+    from sklearn.mixture import GaussianMixture
+    from sklearn.neighbors import NearestNeighbors
+
+    distances = NearestNeighbors(n_neighbors=20).fit(values).kneighbors()[0].mean(axis=1)
+    bulk = values[np.argsort(distances)[: len(values) - int(0.05 * len(values))]]
+    most = max(1, min(max_components, len(bulk) // (5 * values.shape[1])))
+    models = [
+        GaussianMixture(n_components, reg_covar=1e-2, random_state=seed).fit(bulk)
+        for n_components in range(1, most + 1)
+    ]
+    return -min(models, key=lambda model: model.bic(bulk)).score_samples(values)
 
 
 def without_constants(values):

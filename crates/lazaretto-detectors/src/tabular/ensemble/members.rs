@@ -12,7 +12,7 @@ use crate::tabular::forest::Forest;
 use crate::tabular::mixture::Mixture;
 use crate::tabular::pair_table::PairTable;
 use crate::tabular::record_sample::{Records, Sample};
-use crate::tabular::robust_covariance::Ellipsoid;
+use crate::tabular::robust_covariance::{Ellipsoid, Shrinkage};
 use crate::tabular::tail_table::{TailTable, Tails};
 
 /// Trees of the forest member, each from [`TREE_ROWS`] records.
@@ -120,12 +120,13 @@ impl Members {
             let rows = coordinates.of_sample(sample, n_search.max(COVARIANCE_ROWS));
             let covariance_rows = rows.nrows().min(COVARIANCE_ROWS);
             let bulk = widen(rows.slice(ndarray::s![..covariance_rows, ..]));
-            if let Some(ellipsoid) = Ellipsoid::robust(bulk.view()) {
+            if let Some(ellipsoid) = Ellipsoid::robust(bulk.view(), Shrinkage::Always) {
                 members.push(Member::Ellipsoid(ellipsoid));
             }
             if setting.vectors {
                 let bulk = rows.slice(ndarray::s![..rows.nrows().min(MIXTURE_ROWS), ..]);
-                let mixture = Mixture::fit(&bulk.to_owned(), MIXTURE_COMPONENTS, setting.seed);
+                let (most, shrinkage) = (MIXTURE_COMPONENTS, Shrinkage::Always);
+                let mixture = Mixture::fit(&bulk.to_owned(), most, shrinkage, setting.seed);
                 members.extend(mixture.map(Member::Mixture));
             }
             let rows = rows.slice_move(ndarray::s![..n_search, ..]);
