@@ -1,5 +1,7 @@
 //! `lof` and `knn-distance` agree with scikit-learn and PyOD (`reference/neighbors.py`).
 
+#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
