@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
+use crate::embedding::activation_clustering::ActivationClustering;
 use crate::embedding::class_collision::ClassCollision;
 use crate::embedding::knn_distance::KnnDistance;
 use crate::embedding::knn_label_disagreement::KnnLabelDisagreement;
@@ -35,6 +36,7 @@ use crate::text::trigger::TextTrigger;
 
 /// All detectors, sorted by id. One line each; the tests below hold the conventions.
 pub static REGISTRY: &[Registration] = &[
+    Registration::of::<ActivationClustering>(),
     Registration::of::<ClassCollision>(),
     Registration::of::<ConditionalFrequency>(),
     Registration::of::<ConfidentLearning>(),

@@ -1,7 +1,9 @@
 //! Detectors that look at where records lie in feature space.
 
+pub mod activation_clustering;
 pub mod class_collision;
 pub(crate) mod class_sample;
+mod class_split;
 mod fragments;
 mod groups;
 pub mod knn_distance;
@@ -17,4 +19,5 @@ pub mod spectre;
 pub(crate) mod spectrum;
 mod suspects;
 pub mod tight_cluster;
+mod two_means;
 pub(crate) mod whitened;
