@@ -190,6 +190,9 @@ impl<'a> Scan<'a> {
         clock.lap("fit");
         let (spill, findings) = scan.score(&models, &shared, &features, &scratch)?;
         clock.lap("score");
+        // What was needed to score is large, and the writers need room.
+        let features_described = features.describe();
+        drop((features, shared));
         let calibrated = calibrate(&models, &spill, null_scores(settings))?;
         let judged = scan.judge(&calibrated, findings, &spill, run)?;
         clock.lap("judge");
@@ -199,7 +202,7 @@ impl<'a> Scan<'a> {
             models: &models,
             calibrated: &calibrated,
             abstained: &abstained,
-            features: features.describe(),
+            features: features_described,
             judged: &judged,
         };
         let (report, written) = rayon::join(

@@ -66,8 +66,9 @@ impl ClassSplit {
                     *sum += f64::from(value);
                 }
             }
-            sum.iter_mut()
-                .for_each(|sum| *sum /= f64::from(count.max(1)));
+            for sum in sum.iter_mut() {
+                *sum /= f64::from(count.max(1));
+            }
             sum
         };
         Some(Self {

@@ -245,7 +245,9 @@ fn centres(rows: &[Vec<f64>], in_second: &[bool]) -> Option<[Vec<f64>; 2]> {
         return None;
     }
     for (sum, count) in sums.iter_mut().zip(counts) {
-        sum.iter_mut().for_each(|sum| *sum /= f64::from(count));
+        for sum in sum.iter_mut() {
+            *sum /= f64::from(count);
+        }
     }
     Some(sums)
 }

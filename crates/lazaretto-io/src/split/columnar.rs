@@ -25,6 +25,10 @@ const ARROW_SCHEMA: &str = "ARROW:schema";
 /// Records whose evidence is built at a time.
 const NOTES: usize = 8192;
 
+/// Few, because each share opens the file; but several, because the encoders of a share's columns
+/// are all at work at once, and their dictionaries take more memory than the values.
+const SHARES_PER_THREAD: usize = 4;
+
 /// One file that is being written.
 struct Output {
     verdict: Verdict,
@@ -77,8 +81,8 @@ fn split_group(
         .map(|output| count(plan, ranges, output.verdict))
         .collect();
     let n_columns = input.schema().fields().len();
-    // Few shares, because each opens the file; but all threads at work.
-    let per_share = n_columns.div_ceil(rayon::current_num_threads()).max(1);
+    let shares = SHARES_PER_THREAD * rayon::current_num_threads();
+    let per_share = n_columns.div_ceil(shares).max(1);
     let mut shares: Vec<Share> = (0..n_columns)
         .collect::<Vec<_>>()
         .chunks(per_share)
