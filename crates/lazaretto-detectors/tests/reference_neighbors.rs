@@ -1,4 +1,4 @@
-//! `lof` and `knn-distance` agree with scikit-learn and PyOD (`reference/neighbors.py`).
+//! `lof` and `knn-distance` agree with scikit-learn and `PyOD` (`reference/neighbors.py`).
 
 #![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
 

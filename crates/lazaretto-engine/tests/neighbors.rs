@@ -1,5 +1,7 @@
 //! Neighbours among all records, through a whole scan.
 
+#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;

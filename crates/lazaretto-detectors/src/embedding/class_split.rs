@@ -66,7 +66,7 @@ impl ClassSplit {
                     *sum += f64::from(value);
                 }
             }
-            for sum in sum.iter_mut() {
+            for sum in &mut sum {
                 *sum /= f64::from(count.max(1));
             }
             sum
