@@ -85,7 +85,7 @@ impl<'a> Fitted<'a> {
             let features = model.features_of(&all).unwrap();
             writer.write(0, features.view()).unwrap();
             let store = writer.finish().unwrap();
-            model.search_all(&mut shared, store, Vec::new());
+            model.search_all(&mut shared, store, Vec::new(), &Arc::default());
         }
         Self {
             vectors,

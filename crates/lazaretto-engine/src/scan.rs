@@ -486,7 +486,8 @@ impl<'a> Scan<'a> {
         })?;
         let store = writer.finish().map_err(failed)?;
         self.progress.phase("searching neighbors", 0, 0);
-        model.search_all(shared, store, labels);
+        model.search_all(shared, store, labels, &self.request.cancel);
+        self.dataset.check_cancelled()?;
         Ok(())
     }
 

@@ -7,6 +7,8 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use lazaretto_core::shared::{NeighborBase, Neighbors, Reference};
 use lazaretto_core::{Batch, DataFacts, NO_LABEL, Role};
@@ -117,13 +119,15 @@ pub(crate) enum Everyone {
 }
 
 impl Everyone {
-    /// Searches all records, of which `reference` is a sample.
+    /// Searches all records, of which `reference` is a sample. What is found after `stop` was set is
+    /// not complete.
     pub(crate) fn new(
         plan: &VectorPlan,
         store: VectorStore,
         labels: Vec<u32>,
         reference: &Reference,
         k: usize,
+        stop: &Arc<AtomicBool>,
     ) -> (Self, NeighborBase, String) {
         let vectors = Vectors::Stored(store);
         let n = vectors.n_rows();
@@ -135,7 +139,7 @@ impl Everyone {
         };
         base.labels.resize(n, NO_LABEL);
         let (everyone, mut note) = if plan.exact() {
-            let search = NeighborSearch::of(vectors, k);
+            let search = NeighborSearch::of(vectors, k).until(stop);
             base.n_usable = search.n_usable();
             base.neighbors = Some(search.among_each_other());
             let note = exact_note(search.k(), search.n_usable(), "all");

@@ -1,6 +1,8 @@
 //! The score pass: intermediates of each batch from the fitted models.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use lazaretto_core::shared::Tokens;
 use lazaretto_core::{Batch, Derived, Neighbors, Shared};
@@ -63,10 +65,18 @@ impl FeatureModel {
     }
 
     /// Searches among all records from here on, given the vectors that [`Self::all_vectors`] asked
-    /// for and the class index of every record.
-    pub fn search_all(&mut self, shared: &mut Shared, vectors: VectorStore, labels: Vec<u32>) {
+    /// for and the class index of every record. Setting `stop` ends the search early; what was
+    /// found then is not complete and must not be used.
+    pub fn search_all(
+        &mut self,
+        shared: &mut Shared,
+        vectors: VectorStore,
+        labels: Vec<u32>,
+        stop: &Arc<AtomicBool>,
+    ) {
         if let (Some(plan), Some(reference)) = (&self.parts.vectors, &shared.reference) {
-            let (everyone, base, note) = Everyone::new(plan, vectors, labels, reference, self.k);
+            let (everyone, base, note) =
+                Everyone::new(plan, vectors, labels, reference, self.k, stop);
             self.everyone = everyone;
             for line in &mut self.description {
                 if line.starts_with(NEIGHBORS) {

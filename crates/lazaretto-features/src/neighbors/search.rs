@@ -1,5 +1,8 @@
 //! Exact search.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use lazaretto_core::Neighbors;
@@ -34,6 +37,8 @@ pub struct NeighborSearch {
     /// Records that products say nothing about, ascending.
     far: Vec<u32>,
     n_usable: usize,
+    /// Set to give up.
+    stop: Arc<AtomicBool>,
 }
 
 /// Buffers of a task.
@@ -109,6 +114,15 @@ impl NeighborSearch {
             n_usable,
             vectors,
             geometry,
+            stop: Arc::default(),
+        }
+    }
+
+    /// Gives up, with whatever was found, once `stop` is set.
+    pub(crate) fn until(self, stop: &Arc<AtomicBool>) -> Self {
+        Self {
+            stop: Arc::clone(stop),
+            ..self
         }
     }
 
@@ -186,6 +200,9 @@ impl NeighborSearch {
                 .for_each_init(
                     Buffers::default,
                     |buffers, (block, (indices, distances))| {
+                        if self.stop.load(Ordering::Relaxed) {
+                            return;
+                        }
                         task(buffers, block * QUERY_BLOCK, indices, distances);
                     },
                 );

@@ -301,8 +301,11 @@ impl Dataset {
         }
     }
 
+    /// Says whether to go on.
+    ///
+    /// # Errors
     /// [`IoError::Interrupted`] once the run was cancelled.
-    pub(crate) fn check_cancelled(&self) -> Result<(), IoError> {
+    pub fn check_cancelled(&self) -> Result<(), IoError> {
         check_cancelled(&self.options)
     }
 }
