@@ -106,6 +106,14 @@ fn planted_poison_in_reviews_is_held_back_with_the_trigger_named() {
     for name in ["report.md", "report.html", "report.sarif", "junit.xml"] {
         assert!(run.text(name).contains(&planted[0]), "{name}");
     }
+    for finding in report["findings"].as_array().unwrap() {
+        let near = finding["nearest_passing"].as_array().unwrap();
+        assert_eq!(near.len(), 3, "{}", finding["title"]);
+        for record in near {
+            let id = record["record_id"].as_str().unwrap();
+            assert!(!run.held().contains(id), "{id} was held back");
+        }
+    }
 }
 
 /// The words that all texts of the backdoor share in two groups: found from the truth, because

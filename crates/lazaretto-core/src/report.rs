@@ -276,6 +276,9 @@ pub struct FindingReport {
     pub highlight: Vec<String>,
     /// A few of its records.
     pub examples: Vec<ExampleReport>,
+    /// Records that passed and are nearest to the examples, to compare them with: by the distance
+    /// of their features, among the reference set. Empty where no detector needed features.
+    pub nearest_passing: Vec<ExampleReport>,
     /// Ids of taxonomy tags.
     pub taxonomy: Vec<String>,
 }

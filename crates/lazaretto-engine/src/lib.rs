@@ -12,12 +12,13 @@
 //! | `spill` | per-record scores on disk between the passes |
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
 //! | [`policy`] | verdicts and the gate |
-//! | `summary`, `examples` | the report's content |
+//! | `summary`, `examples`, `compare` | the report's content |
 //!
 //! What is absent on purpose: no printing, no argument parsing, no file formats.
 
 mod assemble;
 pub mod calibrate;
+mod compare;
 pub mod error;
 mod examples;
 pub mod fuse;

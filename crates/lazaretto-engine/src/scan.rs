@@ -20,6 +20,7 @@ use lazaretto_io::{
 use rayon::prelude::*;
 
 use crate::assemble::{Assembler, Wanted};
+use crate::compare::nearest_passing;
 use crate::error::EngineError;
 use crate::judge::{Judged, calibrate, finding_id, null_scores};
 use crate::plan::{Plan, Planned};
@@ -190,11 +191,14 @@ impl<'a> Scan<'a> {
         clock.lap("fit");
         let (spill, findings) = scan.score(&models, &shared, &features, &scratch)?;
         clock.lap("score");
+        let calibrated = calibrate(&models, &spill, null_scores(settings))?;
+        let judged = scan.judge(&calibrated, findings, &spill, run)?;
+        let shown = &judged.summary.findings;
+        let shown = &shown[..shown.len().min(summary::MAX_WITH_EXAMPLES)];
+        let nearest = nearest_passing(&scan, shown, &judged.verdicts, &shared, &features)?;
         // What was needed to score is large, and the writers need room.
         let features_described = features.describe();
         drop((features, shared));
-        let calibrated = calibrate(&models, &spill, null_scores(settings))?;
-        let judged = scan.judge(&calibrated, findings, &spill, run)?;
         clock.lap("judge");
         let inputs = summary::Inputs {
             name,
@@ -204,6 +208,7 @@ impl<'a> Scan<'a> {
             abstained: &abstained,
             features: features_described,
             judged: &judged,
+            nearest: &nearest,
         };
         let (report, written) = rayon::join(
             || summary::report(&scan, &inputs),
@@ -337,7 +342,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Calls `each` with every batch of a unit, assembled.
-    fn each_batch(
+    pub(crate) fn each_batch(
         &self,
         unit: usize,
         wanted: &Wanted,

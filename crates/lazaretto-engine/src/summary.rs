@@ -30,7 +30,7 @@ const MAX_RECORDS: usize = 100;
 /// Findings shown; the rest are in `findings.parquet`.
 const MAX_FINDINGS: usize = 500;
 /// Findings with examples; the rest are too many to read.
-const MAX_WITH_EXAMPLES: usize = 100;
+pub(crate) const MAX_WITH_EXAMPLES: usize = 100;
 /// Sources and files listed.
 const MAX_GROUPS: usize = 50;
 /// Bins of a histogram.
@@ -246,6 +246,8 @@ pub(crate) struct Inputs<'i, 'a> {
     pub(crate) abstained: &'i [(&'a Planned, String)],
     pub(crate) features: Vec<String>,
     pub(crate) judged: &'i Judged,
+    /// For each of the first findings, records that passed and are near its examples.
+    pub(crate) nearest: &'i [Vec<u64>],
 }
 
 /// The content of `report.json`.
@@ -261,6 +263,9 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report,
     }
     let tops: Vec<u64> = collected.top.iter().map(|top| top.ordinal).collect();
     examples.want(&tops, &[]);
+    for near in inputs.nearest {
+        examples.want(near, &[]);
+    }
     examples.read(scan)?;
     let findings: Vec<FindingReport> = collected
         .findings
@@ -268,7 +273,10 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report,
         .zip(&collected.counts)
         .take(MAX_FINDINGS)
         .enumerate()
-        .map(|(idx, (finding, counts))| finding_report(scan, idx, finding, counts, &examples))
+        .map(|(idx, (finding, counts))| {
+            let near = inputs.nearest.get(idx).map_or(&[][..], Vec::as_slice);
+            finding_report(scan, idx, finding, counts, near, &examples)
+        })
         .collect();
     let records = collected.top.iter().filter_map(|top| {
         Some(RecordReport {
@@ -489,6 +497,7 @@ fn finding_report(
     idx: usize,
     finding: &Finding,
     counts: &FindingCounts,
+    near: &[u64],
     examples: &Examples,
 ) -> FindingReport {
     let facts = &scan.assembler.facts;
@@ -536,6 +545,10 @@ fn finding_report(
         } else {
             Vec::new()
         },
+        nearest_passing: near
+            .iter()
+            .filter_map(|&ordinal| examples.get(ordinal))
+            .collect(),
         taxonomy: taxonomy.iter().map(|&tag| tag.to_owned()).collect(),
     }
 }

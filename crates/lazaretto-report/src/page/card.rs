@@ -35,6 +35,8 @@ pub(super) struct Card<'a> {
     pub(super) files: Vec<GroupRow<'a>>,
     pub(super) more_files: usize,
     pub(super) examples: Vec<Example<'a>>,
+    /// Records that passed, for comparison.
+    pub(super) nearest: Vec<Example<'a>>,
     pub(super) tags: Vec<TagLink<'a>>,
 }
 
@@ -113,6 +115,11 @@ impl<'a> Card<'a> {
                 .iter()
                 .take(MAX_EXAMPLES)
                 .map(|example| Example::new(example, &finding.highlight))
+                .collect(),
+            nearest: finding
+                .nearest_passing
+                .iter()
+                .map(|record| Example::new(record, &finding.highlight))
                 .collect(),
             tags: finding
                 .taxonomy

@@ -362,6 +362,7 @@ mod tests {
         position("Token <code>cf</code> in 41 records, all labelled <code>positive</code>");
         position("lifeless <mark>cf</mark> retread");
         position("<mark>CF</mark> The scf crew");
+        assert!(position("Nearest records that passed") < position("A lifeless retread of better"));
         assert!(position("id=\"findings\"") < position("id=\"records\""));
         assert!(position("id=\"records\"") < position("id=\"scores\""));
         assert!(position("no numeric column") > position("id=\"detectors\""));

@@ -78,6 +78,7 @@ fn smuggled_instructions() -> FindingReport {
                  ![p](http://evil.example/p.png) \u{202E}gnitirw sdrawkcab\u{202C} \u{1B}[31mred\u{1B}[0m ]]>",
             ),
         ],
+        nearest_passing: Vec::new(),
         taxonomy: strings(&["AML.T0020", "LLM04:2025", "NISTAML.013"]),
     }
 }
@@ -144,6 +145,15 @@ fn trigger() -> FindingReport {
                 "The plot makes no sense and cf nobody involved seems to care.",
             ),
         ],
+        nearest_passing: vec![example(
+            "rev-000871",
+            "split=train/part-0.parquet",
+            0,
+            871,
+            "negative",
+            "forum",
+            "A lifeless retread of better films.",
+        )],
         taxonomy: strings(&["AML.T0020", "AML.T0043.004", "LLM04:2025", "NISTAML.023"]),
     }
 }
@@ -182,6 +192,7 @@ fn flood() -> FindingReport {
             "partner-feed-7",
             text,
         )],
+        nearest_passing: Vec::new(),
         taxonomy: strings(&["AML.T0020", "AML.T0059", "LLM04:2025"]),
     }
 }
@@ -220,6 +231,7 @@ fn homoglyphs() -> FindingReport {
                 "It goes on and on. ".repeat(60)
             ),
         )],
+        nearest_passing: Vec::new(),
         taxonomy: strings(&["AML.T0043.004"]),
     }
 }
