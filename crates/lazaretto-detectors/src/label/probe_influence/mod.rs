@@ -56,10 +56,10 @@ const MAX_CLASSES: usize = 1000;
 /// 0.99), census 0.77 and 0.41 (0.93 and 0.61).
 ///
 /// Half of the trusted records are then held out of the yardstick and scored like the dataset's.
-/// Where both are drawn alike, the `k` highest scores of a class are all from its `n` records in
-/// the dataset and not from the `m` held out with a chance of `∏ (n − i) / (n + m − i)`, `i < k`,
-/// whatever the features and the scores are like. A class where that is too unlikely, after
-/// correction for all classes, makes a finding.
+/// Where both are drawn alike, the number of held-out ones among the highest scores of a class is
+/// hypergeometric, whatever the features and the scores are like. A class with more of its records
+/// above the highest, the upper 5 % or the upper 20 % of the held-out scores than that allows,
+/// after correction for all classes and the three levels, makes a finding.
 ///
 /// # Parameters
 /// - `ridge` (1.0): ridge in units of the mean variance of a feature. More makes less of what the
@@ -345,7 +345,7 @@ fn held_out(probe: &Probe, trusted: &Rows, keys: &[u64]) -> Option<HeldOut> {
         probe.scale().apply(trusted.features.row(row), &mut scaled);
         held_out.see(&scaled, trusted.labels[row] as usize);
     }
-    held_out.compares().then_some(held_out)
+    held_out.finish()
 }
 
 fn complete(row: ArrayView1<'_, f32>) -> bool {
