@@ -48,18 +48,20 @@ const MAX_CLASSES: usize = 1000;
 /// taken out, so that trusted records may have another class balance than the dataset.
 ///
 /// Measured with 1000 trusted records (200 of the digits), area under the ROC curve and average
-/// precision, beside those of 5-fold cross-validated logistic regression on the same features:
-/// half of one class of digits relabelled 1.00 and 1.00 (0.81 and 0.24), a strong backdoor in
-/// digits 0.98 and 0.62 (0.62 and 0.04), half of the negative movie reviews relabelled 0.71 and
-/// 0.43 (0.49 and 0.27), half of the high incomes of a census relabelled 0.89 and 0.51 (0.78 and
-/// 0.22). Labels flipped at random are for `confident-learning`: digits 0.98 and 0.81 (1.00 and
-/// 0.99), census 0.77 and 0.41 (0.93 and 0.61).
+/// precision, beside those of `confident-learning`: half of one class of digits relabelled 1.00
+/// and 0.97 (0.93 and 0.30), a strong backdoor in digits 0.98 and 0.62 (0.67 and 0.07), half of
+/// the positive movie reviews relabelled 0.72 and 0.45 (0.52 and 0.29), half of the high incomes of
+/// a census relabelled 0.86 and 0.46 (0.79 and 0.23). Labels flipped at random are for
+/// `confident-learning`: digits 0.98 and 0.81 (1.00 and 0.99), census 0.77 and 0.41 (0.94 and
+/// 0.64).
 ///
 /// Half of the trusted records are then held out of the yardstick and scored like the dataset's.
 /// Where both are drawn alike, the number of held-out ones among the highest scores of a class is
 /// hypergeometric, whatever the features and the scores are like. A class with more of its records
 /// above the highest, the upper 5 % or the upper 20 % of the held-out scores than that allows,
-/// after correction for all classes and the three levels, makes a finding.
+/// after correction for all classes and the three levels, makes a finding. Texts without an
+/// embedding are not compared: their features are learned from the words of the dataset, and say
+/// less about records that were not among them.
 ///
 /// # Parameters
 /// - `ridge` (1.0): ridge in units of the mean variance of a feature. More makes less of what the
@@ -242,7 +244,13 @@ impl Detector for ProbeInfluence {
         let influence = probe
             .influence(trusted.labelled())
             .ok_or_else(|| NotApplicable::new("the trusted features are too large"))?;
-        let held_out = held_out(&probe, &trusted, keys);
+        // Features of a text are learned from the dataset's own words and say more about its
+        // records than about others, which the comparison would take for harm.
+        let facts = &context.facts;
+        let learned = facts.embedding_dim.is_none() && facts.has_text();
+        let held_out = (!learned)
+            .then(|| held_out(&probe, &trusted, keys))
+            .flatten();
         Ok(InfluenceModel {
             influence,
             judged,
