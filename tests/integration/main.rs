@@ -31,3 +31,4 @@ mod hostile_text;
 mod policy;
 mod roles;
 mod schemas;
+mod trusted;

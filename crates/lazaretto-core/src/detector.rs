@@ -72,6 +72,9 @@ pub enum Intermediate {
     Probabilities,
     /// [`Shared::text_classifier`], in the score pass.
     TextClassifier,
+    /// [`Shared::trusted`], in the score pass of a run that was given trusted records. Which of
+    /// its intermediates they have is what the other declared ones say.
+    Trusted,
 }
 
 /// What a detector's per-record score means, which decides how it becomes a p-value.
@@ -149,6 +152,8 @@ pub struct DataFacts {
     pub embedding_dim: Option<usize>,
     /// Length of the probability vectors, if there is a probabilities column.
     pub probabilities_dim: Option<usize>,
+    /// Number of records given as known to be good; they are not among `n_rows`.
+    pub trusted_rows: u64,
 }
 
 impl DataFacts {

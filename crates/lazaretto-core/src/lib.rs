@@ -32,6 +32,6 @@ pub use finding::{Action, Finding, Severity};
 pub use params::{ParamProblem, Params};
 pub use record::{RecordKey, RowHash};
 pub use role::Role;
-pub use shared::{Derived, NeighborBase, Neighbors, Shared};
+pub use shared::{Derived, NeighborBase, Neighbors, Shared, Trusted};
 pub use state::StateError;
 pub use verdict::Verdict;

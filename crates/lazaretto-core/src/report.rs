@@ -116,6 +116,9 @@ pub struct DatasetReport {
     pub files: Vec<FileReport>,
     /// Files that were passed over on purpose, with the reason.
     pub skipped: Vec<SkippedReport>,
+    /// Files of records given as known to be good, in path order; they are not part of the dataset.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<TrustedReport>,
     /// Columns in schema order.
     pub columns: Vec<ColumnReport>,
     /// Classes in index order; empty without labels.
@@ -148,6 +151,20 @@ pub struct FileReport {
     pub unscanned_reason: Option<String>,
     /// Hive partition values from the path.
     pub partitions: BTreeMap<String, String>,
+}
+
+/// A file of records that were given as known to be good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedReport {
+    /// Path relative to the common folder of the trusted files.
+    pub path: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the bytes.
+    pub blake3: String,
+    /// Number of records.
+    pub records: u64,
 }
 
 /// A file that was passed over.

@@ -111,6 +111,31 @@ pub struct Reference {
     pub keys: Vec<u64>,
 }
 
+/// Records that are known to be good, given beside the dataset and not part of it: a bounded
+/// sample by keyed hash, with the same intermediates as the records of the dataset.
+#[derive(Clone, Debug)]
+pub struct Trusted {
+    /// Ordinal of each among all trusted records, ascending.
+    pub ordinals: Vec<u64>,
+    /// Keyed hash of each.
+    pub keys: Vec<u64>,
+    /// Class index of each (into [`DataFacts::classes`]), [`crate::NO_LABEL`] where there is none.
+    pub labels: Vec<u32>,
+    /// Dense features, `n_trusted × dim`, from the model that makes [`Derived::features`]; a record
+    /// without features is all NaN. `None` where the dataset has none or no detector wanted them.
+    pub features: Option<Array2<f32>>,
+    /// Class probabilities, `n_trusted × n_classes`, as in [`Derived::probabilities`].
+    pub probabilities: Option<Array2<f32>>,
+}
+
+impl Trusted {
+    /// Number of records.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.ordinals.len()
+    }
+}
+
 /// The records among which [`Derived::all_neighbors`] are found.
 ///
 /// These are all records where that is affordable (searched exactly, or beyond a number of
@@ -157,4 +182,7 @@ pub struct Shared {
     pub neighbor_base: Option<NeighborBase>,
     /// The text classifier, when a detector declared it and there is text with labels.
     pub text_classifier: Option<Box<dyn TextClassifier>>,
+    /// The trusted records, when the run was given some and a detector declared
+    /// [`crate::Intermediate::Trusted`].
+    pub trusted: Option<Trusted>,
 }

@@ -19,6 +19,7 @@ use crate::embedding::spectral_signature::SpectralSignature;
 use crate::embedding::spectre::Spectre;
 use crate::embedding::tight_cluster::TightCluster;
 use crate::label::confident_learning::ConfidentLearning;
+use crate::label::probe_influence::ProbeInfluence;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
@@ -53,6 +54,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<NearDuplicates>(),
     Registration::of::<OodCluster>(),
     Registration::of::<PcaReconstruction>(),
+    Registration::of::<ProbeInfluence>(),
     Registration::of::<RobustMahalanobis>(),
     Registration::of::<Scan>(),
     Registration::of::<SpectralSignature>(),

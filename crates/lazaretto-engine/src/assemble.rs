@@ -463,7 +463,7 @@ fn vectors(array: &ArrayRef, dim: usize) -> Result<Vectors, ArrowError> {
 }
 
 /// Whether the type is a list of chat turns.
-fn is_chat(data_type: &DataType) -> bool {
+pub(crate) fn is_chat(data_type: &DataType) -> bool {
     match data_type {
         DataType::List(item) | DataType::LargeList(item) => {
             matches!(item.data_type(), DataType::Struct(_))

@@ -45,6 +45,14 @@ pub enum EngineError {
         /// Largest supported number of classes.
         limit: usize,
     },
+    /// Records given as trusted that cannot be compared with the dataset.
+    #[error("use `{file}` as trusted records: {}", .problems.join("; "))]
+    Trusted {
+        /// The file, or the common name of several.
+        file: String,
+        /// What does not fit, a lower-case fragment each.
+        problems: Vec<String>,
+    },
     /// The thread pool could not be made.
     #[error("start {threads} threads")]
     Threads {
@@ -77,6 +85,9 @@ impl EngineError {
             }
             Self::TooManyClasses { .. } => Some(
                 "give the class column with `--label`, or a role in the pipeline file: [roles.other] with `COLUMN = \"numeric\"`".to_owned(),
+            ),
+            Self::Trusted { .. } => Some(
+                "trusted records need the dataset's columns by name, of the same types and with its classes; write the file again with them, or leave `--trusted` out".to_owned(),
             ),
             Self::Threads { .. } => Some("give a smaller number with `--threads`".to_owned()),
         }

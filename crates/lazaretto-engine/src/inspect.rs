@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::scan::{open_options, pool};
 use crate::settings::Settings;
 use crate::survey::survey;
+use crate::trusted::{self, TrustedData};
 
 /// What a dataset is and how it would be scanned.
 pub struct Inspection {
@@ -51,7 +52,16 @@ pub fn inspect(
             open_options(settings, scratch.path().to_owned(), cancel),
         )?;
         let roles = assign_roles(&dataset, &settings.roles).map_err(EngineError::Roles)?;
-        let assembler = survey(&dataset, roles, settings.roles.label.is_some())?;
+        let trusted = trusted::open(
+            settings,
+            open_options(settings, scratch.path().to_owned(), cancel),
+        )?;
+        let trusted_rows = trusted.as_ref().map_or(0, Dataset::n_rows);
+        let label_is_given = settings.roles.label.is_some();
+        let assembler = survey(&dataset, roles, label_is_given, trusted_rows)?;
+        if let Some(trusted) = trusted {
+            TrustedData::new(trusted, &assembler)?;
+        }
         let plan = Plan::new(&assembler.facts, settings)?;
         let sample = sample(&dataset, sample_rows);
         Ok(Inspection {

@@ -7,6 +7,7 @@
 //! | [`survey`] | facts about the dataset: classes, sources, dimensions |
 //! | [`plan`] | which detectors run, which columns are read |
 //! | `assemble` | Arrow batches as detectors see them |
+//! | `trusted` | records known to be good, beside the dataset |
 //! | [`mod@scan`] | the two passes and everything after them, in order |
 //! | `judge` | verdicts, and `scores/` |
 //! | `spill` | per-record scores on disk between the passes |
@@ -33,6 +34,7 @@ pub mod settings;
 mod spill;
 mod summary;
 pub mod survey;
+mod trusted;
 
 pub use error::EngineError;
 pub use inspect::{Inspection, inspect};

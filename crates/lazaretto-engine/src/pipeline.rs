@@ -55,6 +55,10 @@ pub struct PipelineFile {
     /// Number of threads; 0 (the default) is one per core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// Files of records known to be good, with the columns of the dataset and not part of it, such
+    /// as `["good.parquet"]`; relative paths start at the current folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<String>,
     /// Columns by role. Roles that are not given are inferred.
     pub roles: RoleOptions,
     /// Which detectors run.
@@ -193,6 +197,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
         "seed",
         "memory",
         "threads",
+        "trusted",
         "roles",
         "detectors",
         "parameters",
@@ -206,6 +211,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
             "seed" => reader.take(&key, value, &mut file.seed),
             "memory" => reader.take(&key, value, &mut file.memory),
             "threads" => reader.take(&key, value, &mut file.threads),
+            "trusted" => reader.take(&key, value, &mut file.trusted),
             "roles" => reader.section(&key, value, &mut file.roles),
             "detectors" => reader.section(&key, value, &mut file.detectors),
             "parameters" => reader.take(&key, value, &mut file.parameters),

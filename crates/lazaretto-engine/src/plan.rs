@@ -140,6 +140,15 @@ impl Plan {
         Wanted::new(&roles, &intermediates)
     }
 
+    /// What is read of trusted records: what their intermediates are made from.
+    pub(crate) fn trusted_wanted(&self, facts: &DataFacts) -> Wanted {
+        let mut roles: BTreeSet<Role> = lazaretto_features::score_roles(&self.intermediates, facts)
+            .into_iter()
+            .collect();
+        roles.insert(Role::Label);
+        self.wanted(&roles, |_| false, facts)
+    }
+
     fn wanted(
         &self,
         roles: &BTreeSet<Role>,

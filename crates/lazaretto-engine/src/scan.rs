@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::RecordBatch;
 use lazaretto_core::report::{Counts, Report};
 use lazaretto_core::{
-    AnyEvidence, AnyModel, AnyState, Derived, Finding, FitContext, NO_LABEL, RecordKey, RowHash,
-    RowHasher, Shared, canonical,
+    AnyEvidence, AnyModel, AnyState, Derived, Finding, FitContext, Intermediate, NO_LABEL,
+    RecordKey, RowHash, RowHasher, Shared, canonical,
 };
 use lazaretto_features::{FeatureFit, FeatureModel};
 use lazaretto_io::{
@@ -29,6 +29,7 @@ use crate::settings::Settings;
 use crate::spill::{Row, Spill, SpillWriter};
 use crate::summary;
 use crate::survey::survey;
+use crate::trusted::{self, Gathering, TrustedData};
 
 /// What to scan, and where to put the result.
 #[derive(Clone, Debug)]
@@ -127,6 +128,21 @@ impl Clock {
         let seconds = self.started.elapsed().as_secs_f64() - before;
         self.timings.push((phase.to_owned(), seconds));
     }
+
+    /// Writes `timings.json`.
+    fn write(&self, settings: &Settings, run: &RunFolder) -> Result<(), IoError> {
+        let phases = self.timings.iter();
+        let seconds: Vec<_> = phases
+            .map(|(phase, seconds)| serde_json::json!({"phase": phase, "seconds": seconds}))
+            .collect();
+        let timings = serde_json::json!({
+            "seconds": seconds,
+            "threads": settings.threads,
+            "memory": settings.memory,
+        });
+        let timings = serde_json::to_vec_pretty(&timings).unwrap_or_default();
+        run.write("timings.json", &timings)
+    }
 }
 
 /// A detector with its model.
@@ -142,6 +158,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) assembler: &'a Assembler,
     pub(crate) plan: &'a Plan,
+    /// Records known to be good, where some were given.
+    pub(crate) trusted: Option<&'a TrustedData>,
     key: RecordKey,
     /// Why a unit is unscanned.
     pub(crate) unscanned: BTreeMap<usize, String>,
@@ -173,7 +191,13 @@ impl<'a> Scan<'a> {
         }
         let roles: RolePlan =
             assign_roles(&dataset, &settings.roles).map_err(EngineError::Roles)?;
-        let assembler = survey(&dataset, roles, settings.roles.label.is_some())?;
+        let trusted = Self::open_trusted(request, &scratch)?;
+        let trusted_rows = trusted.as_ref().map_or(0, Dataset::n_rows);
+        let label_is_given = settings.roles.label.is_some();
+        let assembler = survey(&dataset, roles, label_is_given, trusted_rows)?;
+        let trusted = trusted
+            .map(|files| TrustedData::new(files, &assembler))
+            .transpose()?;
         let plan = Plan::new(&assembler.facts, settings)?;
         clock.lap("discover");
         let mut scan = Scan {
@@ -182,11 +206,13 @@ impl<'a> Scan<'a> {
             dataset: &dataset,
             assembler: &assembler,
             plan: &plan,
+            trusted: trusted.as_ref(),
             key: RecordKey::new(settings.seed),
             unscanned: BTreeMap::new(),
         };
         let (fitted, mut shared, mut features) = scan.fit()?;
         scan.gather(&mut shared, &mut features, &scratch)?;
+        let trusted_note = scan.gather_trusted(&mut shared, &features)?;
         let (models, abstained) = scan.models(fitted, &shared);
         clock.lap("fit");
         let (spill, findings) = scan.score(&models, &shared, &features, &scratch)?;
@@ -197,7 +223,8 @@ impl<'a> Scan<'a> {
         let shown = &shown[..shown.len().min(summary::MAX_WITH_EXAMPLES)];
         let nearest = nearest_passing(&scan, shown, &judged.verdicts, &shared, &features)?;
         // What was needed to score is large, and the writers need room.
-        let features_described = features.describe();
+        let described = features.describe();
+        let features_described = described.into_iter().chain(trusted_note).collect();
         drop((features, shared));
         clock.lap("judge");
         let inputs = summary::Inputs {
@@ -237,13 +264,7 @@ impl<'a> Scan<'a> {
         synced?;
         agree(&conservation, &judged.counts)?;
         clock.lap("check");
-        let timings = serde_json::json!({
-            "seconds": clock.timings.iter().map(|(phase, seconds)| serde_json::json!({"phase": phase, "seconds": seconds})).collect::<Vec<_>>(),
-            "threads": settings.threads,
-            "memory": settings.memory,
-        });
-        let timings = serde_json::to_vec_pretty(&timings).unwrap_or_default();
-        run.write("timings.json", &timings)?;
+        clock.write(settings, run)?;
         let manifest = scan.manifest(&report, run)?;
         Ok((
             Outcome {
@@ -496,6 +517,42 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
+    /// Opens the trusted files, where some were given.
+    fn open_trusted(
+        request: &ScanRequest,
+        scratch: &std::path::Path,
+    ) -> Result<Option<Dataset>, EngineError> {
+        let scratch = scratch.join("trusted");
+        create_folder(&scratch)?;
+        let options = open_options(&request.settings, scratch, &request.cancel);
+        trusted::open(&request.settings, options)
+    }
+
+    /// Reads the trusted records, where a detector asks for them; returns a line for the report.
+    fn gather_trusted(
+        &self,
+        shared: &mut Shared,
+        model: &FeatureModel,
+    ) -> Result<Option<String>, EngineError> {
+        let Some(data) = self.trusted else {
+            return Ok(None);
+        };
+        if !self.plan.intermediates.contains(&Intermediate::Trusted) {
+            return Ok(None);
+        }
+        self.progress.phase("reading trusted records", 0, 0);
+        let trusted = data.gather(&Gathering {
+            assembler: self.assembler,
+            wanted: &self.plan.trusted_wanted(&self.assembler.facts),
+            key: self.key,
+            model,
+            max_rows: trusted::max_rows(&self.request.settings, self.assembler),
+        })?;
+        let note = data.describe(&trusted);
+        shared.trusted = Some(trusted);
+        Ok(Some(note))
+    }
+
     /// A column that the user gave a role must have a value somewhere.
     fn refuse_empty_columns(
         &self,
@@ -701,6 +758,7 @@ impl<'a> Scan<'a> {
             canonical_encoding: canonical::VERSION,
             counts: report.counts,
             inputs: inputs.collect(),
+            trusted: self.trusted.map(TrustedData::digests).unwrap_or_default(),
             outputs: run.outputs()?,
         })
     }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub memory: u64,
     /// Number of threads, at least 1.
     pub threads: usize,
+    /// Files of records known to be good; their content is told by digests in the manifest.
+    pub trusted: Vec<String>,
     /// Columns with a given role.
     pub roles: GivenRoles,
     /// Only these detectors; empty means the default ones.
@@ -79,6 +81,7 @@ impl Settings {
                 Some(threads) => threads,
             },
             roles: given_roles(&file),
+            trusted: file.trusted,
             only: file.detectors.only,
             also: file.detectors.also,
             skip: file.detectors.skip,
@@ -91,7 +94,8 @@ impl Settings {
     }
 
     /// BLAKE3, in hexadecimal, of everything that can change a verdict. Threads are left
-    /// out, because they change nothing; memory is in, because sample sizes follow it.
+    /// out, because they change nothing, and trusted files as the dataset's own are, because the
+    /// manifest has their digests; memory is in, because sample sizes follow it.
     #[must_use]
     pub fn hash(&self) -> String {
         #[derive(Serialize)]

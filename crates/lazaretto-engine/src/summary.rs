@@ -24,6 +24,7 @@ use crate::plan::Planned;
 use crate::policy;
 use crate::scan::{Modelled, Scan, hex};
 use crate::spill::{NO_TIME, Row, Spill};
+use crate::trusted::TrustedData;
 
 /// Most suspicious records shown.
 const MAX_RECORDS: usize = 100;
@@ -422,6 +423,7 @@ fn dataset_report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> DatasetReport {
         name: inputs.name.clone(),
         files: files.collect(),
         skipped: inputs.skipped.clone(),
+        trusted: scan.trusted.map(TrustedData::report).unwrap_or_default(),
         columns: columns.collect(),
         classes: inputs.judged.summary.classes.clone(),
         sources,

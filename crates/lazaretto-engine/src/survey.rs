@@ -19,7 +19,8 @@ const MAX_CLASSES: usize = 10_000;
 
 type Counts = BTreeMap<String, u64>;
 
-/// Counts classes and sources, and fixes how batches are assembled from here on.
+/// Counts classes and sources, and fixes how batches are assembled from here on. `trusted_rows`
+/// records were given beside the dataset as known to be good.
 ///
 /// # Errors
 /// When a *given* label column has too many distinct values or the data cannot be read at all.
@@ -27,6 +28,7 @@ pub(crate) fn survey(
     dataset: &Dataset,
     mut roles: RolePlan,
     label_is_given: bool,
+    trusted_rows: u64,
 ) -> Result<Assembler, EngineError> {
     let schema = Arc::clone(dataset.full_schema());
     let n_stored = dataset.schema().fields().len();
@@ -64,6 +66,7 @@ pub(crate) fn survey(
         categorical_columns: layout.categorical.iter().map(name).collect(),
         embedding_dim: list_length(dataset, layout.embedding)?,
         probabilities_dim: list_length(dataset, layout.probabilities)?,
+        trusted_rows,
         columns: roles.columns,
         sources: sources.clone(),
     };

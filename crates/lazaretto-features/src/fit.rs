@@ -129,6 +129,7 @@ impl FeatureFit {
             reference: reference.filter(|_| plan.reference),
             neighbor_base: None,
             text_classifier: classifier.map(|classifier| Box::new(classifier) as _),
+            trusted: None,
         };
         let vectors = features
             .as_ref()

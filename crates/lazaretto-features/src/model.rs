@@ -93,6 +93,14 @@ impl FeatureModel {
     ///
     /// `shared` is the one that [`crate::FeatureFit::finish`] returned with this model.
     pub fn derive(&self, shared: &Shared, batch: &Batch<'_>, derived: &mut Derived) {
+        self.derive_apart(batch, derived);
+        derived.all_neighbors = self.all_neighbors(shared, batch, derived);
+        derived.neighbors = self.reference_neighbors(shared, batch, derived);
+    }
+
+    /// [`Self::derive`] without neighbours: what can be said about a record apart from all others,
+    /// which is all there is to say about records that are not part of the dataset.
+    pub fn derive_apart(&self, batch: &Batch<'_>, derived: &mut Derived) {
         let tokens = if derived.tokens.len() == batch.texts.len() {
             Cow::Owned(std::mem::take(&mut derived.tokens))
         } else {
@@ -107,8 +115,6 @@ impl FeatureModel {
             .probabilities
             .as_ref()
             .and_then(|probabilities| probabilities.of_batch(batch, &tokens));
-        derived.all_neighbors = self.all_neighbors(shared, batch, derived);
-        derived.neighbors = self.reference_neighbors(shared, batch, derived);
         if let Cow::Owned(tokens) = tokens {
             derived.tokens = tokens;
         }

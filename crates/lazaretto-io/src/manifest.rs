@@ -48,6 +48,9 @@ pub struct Manifest {
     pub counts: Counts,
     /// Input files, sorted by path.
     pub inputs: Vec<FileDigest>,
+    /// Files of trusted records, sorted by path; their records are not counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<FileDigest>,
     /// Every file of the run folder but those in [`UNLISTED`], sorted by path.
     pub outputs: Vec<FileDigest>,
 }

@@ -256,6 +256,7 @@ mod tests {
             canonical_encoding: lazaretto_core::canonical::VERSION,
             counts: Counts::default(),
             inputs: Vec::new(),
+            trusted: Vec::new(),
             outputs: run.outputs().unwrap(),
         }
     }

@@ -127,6 +127,10 @@ pub(crate) struct DatasetOptions {
         help_heading = "Columns (inferred when not given)"
     )]
     time: Option<String>,
+    /// Files of records known to be good, in any format and with the columns of DATA; they are
+    /// compared with and not scanned.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    trusted: Vec<String>,
     /// Run only these detectors.
     #[arg(long, value_name = "DETECTOR", num_args = 1.., value_delimiter = ',')]
     only: Vec<String>,
@@ -247,6 +251,7 @@ impl DatasetOptions {
         }
         for (flag, list) in [
             (&self.text, &mut roles.text),
+            (&self.trusted, &mut file.trusted),
             (&self.only, &mut file.detectors.only),
             (&self.also, &mut file.detectors.also),
             (&self.skip, &mut file.detectors.skip),

@@ -2,3 +2,4 @@
 
 mod confident_joint;
 pub mod confident_learning;
+pub mod probe_influence;

@@ -147,6 +147,7 @@ fn dataset() -> DatasetReport {
             path: "_metadata".to_owned(),
             reason: "name begins with `_`".to_owned(),
         }],
+        trusted: Vec::new(),
         columns: vec![
             column("row_id", "Utf8", "id", "given with `--id`"),
             column("text", "LargeUtf8", "text", "name `text` and long strings"),

@@ -175,6 +175,7 @@ impl Dataset {
             text_fields: self.texts.iter().map(|_| "text".to_owned()).collect(),
             numeric_columns,
             embedding_dim: self.embedding.as_ref().map(Array2::ncols),
+            trusted_rows: self.n_rows() as u64,
             ..DataFacts::default()
         });
     }

@@ -8,8 +8,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use lazaretto_core::shared::{NeighborBase, Neighbors, Reference, TextClassifier, Tokens};
-use lazaretto_core::{Derived, NO_LABEL, Shared};
-use ndarray::{Array2, ArrayView1, s};
+use lazaretto_core::{Derived, NO_LABEL, Shared, Trusted};
+use ndarray::{Array2, ArrayView1, Axis, s};
 
 use super::dataset::Dataset;
 
@@ -155,11 +155,27 @@ pub(super) fn reference(dataset: &Dataset) -> Option<Reference> {
             .map_or(NO_LABEL, |labels| labels[row])
     };
     Some(Reference {
-        features: features.select(ndarray::Axis(0), &rows),
+        features: features.select(Axis(0), &rows),
         labels: rows.iter().map(|&row| label(row)).collect(),
         ordinals: rows.iter().map(|&row| row as u64).collect(),
         keys: rows.iter().map(|&row| dataset.keys[row]).collect(),
     })
+}
+
+/// The reference set once more, as records that are known to be good.
+pub(super) fn trusted(dataset: &Dataset, reference: &Reference) -> Trusted {
+    let rows: Vec<usize> = reference.ordinals.iter().map(|&row| row as usize).collect();
+    let probabilities = dataset.labels.as_ref().and_then(|_| {
+        let all = probabilities(dataset, &features(dataset)?);
+        Some(all.select(Axis(0), &rows))
+    });
+    Trusted {
+        ordinals: reference.ordinals.clone(),
+        keys: reference.keys.clone(),
+        labels: reference.labels.clone(),
+        features: Some(reference.features.clone()),
+        probabilities,
+    }
 }
 
 /// The reference set as what is searched for neighbours.

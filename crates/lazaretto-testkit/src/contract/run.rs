@@ -131,12 +131,16 @@ pub fn run(detector: &dyn DynDetector, dataset: &Dataset, seed: u64, pieces: Pie
         }
     }
     let reference = derive::reference(dataset);
+    let trusted = reference
+        .as_ref()
+        .map(|reference| derive::trusted(dataset, reference));
     let shared = Shared {
         facts: dataset.facts.clone(),
         seed,
         neighbor_base: reference.as_ref().map(derive::neighbor_base),
         reference,
         text_classifier: derive::text_classifier(dataset),
+        trusted,
     };
     let model = match detector.model(&context, merged, &shared) {
         Ok(model) => model,
