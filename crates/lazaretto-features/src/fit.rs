@@ -280,7 +280,7 @@ impl Builder<'_> {
     fn word_classifier(&self, labelled: &[&Sampled<Payload>]) -> Option<WordClassifier> {
         self.plan
             .text_classifier
-            .then(|| self.fit_sparse(labelled, true, false))?
+            .then(|| self.fit_sparse(labelled, true, false, false))?
             .word_classifier()
     }
 
@@ -290,7 +290,7 @@ impl Builder<'_> {
         words: bool,
         columns: bool,
     ) -> (Option<ClassProbabilities>, Option<WordClassifier>) {
-        let classes = self.fit_sparse(labelled, words, columns);
+        let classes = self.fit_sparse(labelled, words, columns, true);
         let classifier = if columns {
             self.word_classifier(labelled)
         } else {
@@ -306,6 +306,7 @@ impl Builder<'_> {
         labelled: &[&Sampled<Payload>],
         words: bool,
         columns: bool,
+        blends: bool,
     ) -> SparseClasses {
         let payloads: Vec<&Payload> = labelled.iter().map(|row| &row.row).collect();
         let tokens: Vec<Tokens> = if words {
@@ -327,6 +328,7 @@ impl Builder<'_> {
             folds: self.settings.folds,
             words,
             columns,
+            blends,
             memory_bytes: self.context.memory_bytes / 2,
             seed: self.context.seed,
         };
