@@ -19,6 +19,7 @@ use crate::embedding::spectral_signature::SpectralSignature;
 use crate::embedding::spectre::Spectre;
 use crate::embedding::tight_cluster::TightCluster;
 use crate::label::confident_learning::ConfidentLearning;
+use crate::label::label_shift::LabelShift;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
@@ -48,6 +49,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<KnnLabelDisagreement>(),
+    Registration::of::<LabelShift>(),
     Registration::of::<Loda>(),
     Registration::of::<LocalOutlierFactor>(),
     Registration::of::<NearDuplicates>(),

@@ -2,3 +2,7 @@
 
 mod confident_joint;
 pub mod confident_learning;
+pub mod label_shift;
+mod opinion;
+mod separate_mode;
+mod source_shift;
