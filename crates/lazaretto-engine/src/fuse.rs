@@ -232,7 +232,11 @@ mod tests {
 
     #[test]
     fn a_covered_detector_hardly_counts_beside_the_one_that_covers_it() {
-        let alone = weight_of("knn-distance", false, &["knn-distance", "confident-learning"]);
+        let alone = weight_of(
+            "knn-distance",
+            false,
+            &["knn-distance", "confident-learning"],
+        );
         let covered = weight_of("knn-distance", false, &["knn-distance", "tabular-ensemble"]);
         assert!(covered < 0.01 * alone);
     }

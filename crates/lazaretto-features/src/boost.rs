@@ -133,12 +133,7 @@ struct Growth<'a> {
 }
 
 impl<'a> Growth<'a> {
-    fn new(
-        rows: BinnedRows<'a>,
-        labels: &'a [u32],
-        chosen: &'a [usize],
-        n_outputs: usize,
-    ) -> Self {
+    fn new(rows: BinnedRows<'a>, labels: &'a [u32], chosen: &'a [usize], n_outputs: usize) -> Self {
         let n = chosen.len() * n_outputs;
         Self {
             rows,
@@ -307,7 +302,9 @@ mod tests {
         let chosen: Vec<usize> = (0..1000).collect();
         for n_classes in [2, 3] {
             if n_classes == 3 {
-                labels.iter_mut().for_each(|label| *label *= 2);
+                for label in &mut labels {
+                    *label *= 2;
+                }
             }
             let model = BoostedModel::fit(rows, &labels, &chosen, n_classes, 40);
             let mut probabilities = vec![0.0; n_classes];
@@ -333,6 +330,9 @@ mod tests {
         let model = BoostedModel::fit(rows, &labels, &chosen, 2, 20);
         let mut probabilities = [0.0; 2];
         model.probabilities(&[3], &mut probabilities);
-        assert!((probabilities[1] - 1.0 / 3.0).abs() < 0.01, "{probabilities:?}");
+        assert!(
+            (probabilities[1] - 1.0 / 3.0).abs() < 0.01,
+            "{probabilities:?}"
+        );
     }
 }

@@ -51,8 +51,9 @@ use crate::label::source_shift::SourceShift;
 /// *Classes:* confidently contradicted records (see `confident-learning`) are counted per pair of
 /// classes in both directions. Confusion between classes that look alike goes both ways; up to
 /// three to one is taken for natural, and more where the class they look like is the larger one,
-/// because even noise does that. The p-value is the binomial tail, times the number of ordered
-/// pairs.
+/// because even noise does that. The p-value is the binomial tail, times the number of
+/// comparisons. From five classes on, a lopsided pair is also compared with the largest pair of
+/// other classes, by a Poisson law.
 ///
 /// # Parameters
 /// - `min_class_records` (10): classes with fewer records are not judged.

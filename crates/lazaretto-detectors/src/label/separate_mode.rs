@@ -314,13 +314,14 @@ mod tests {
         }
     }
 
-    /// `n` doubtful records whose log odds fall off exponentially, and `flips` around 5.
+    /// `n` doubtful records whose log odds fall off exponentially, by half every third of a unit,
+    /// and `flips` around 5.
     fn scene(seed: u64, n: u64, flips: u64, own_share: f32) -> SeparateMode {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut separate = SeparateMode::default();
         for row in 0..n + flips {
             let log_odds = if row < n {
-                -rng.gen_range(f32::MIN_POSITIVE..1.0).ln()
+                -rng.gen_range(f32::MIN_POSITIVE..1.0).ln() / 2.0
             } else {
                 5.0 + rng.gen_range(-1.5..1.5)
             };
@@ -350,13 +351,20 @@ mod tests {
                 let log_odds = -rng.gen_range(f32::MIN_POSITIVE..1.0).ln() / rate;
                 separate.add(row, (1, 0), log_odds, 0.0);
             }
-            assert_eq!(separate.finding("label-shift", &facts(), 10), None, "{seed}");
+            assert_eq!(
+                separate.finding("label-shift", &facts(), 10),
+                None,
+                "{seed}"
+            );
         }
     }
 
     #[test]
     fn a_sub_population_with_neighbours_of_its_own_is_left_alone() {
-        assert_eq!(scene(1, 400, 100, 0.9).finding("label-shift", &facts(), 10), None);
+        assert_eq!(
+            scene(1, 400, 100, 0.9).finding("label-shift", &facts(), 10),
+            None
+        );
     }
 
     #[test]
@@ -372,8 +380,14 @@ mod tests {
 
     #[test]
     fn a_few_records_or_none_say_nothing() {
-        assert_eq!(SeparateMode::default().finding("label-shift", &facts(), 1), None);
-        assert_eq!(scene(1, 0, 5, 0.0).finding("label-shift", &facts(), 1), None);
+        assert_eq!(
+            SeparateMode::default().finding("label-shift", &facts(), 1),
+            None
+        );
+        assert_eq!(
+            scene(1, 0, 5, 0.0).finding("label-shift", &facts(), 1),
+            None
+        );
         let whole = scene(2, 300, 90, 0.0);
         let mut merged = scene(2, 300, 90, 0.0);
         merged.merge(SeparateMode::default());

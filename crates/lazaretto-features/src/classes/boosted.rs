@@ -89,15 +89,18 @@ impl BoostedClasses {
             .axis_iter_mut(Axis(0))
             .into_par_iter()
             .enumerate()
-            .for_each_init(scratch, |(numeric, categorical, bins), (row_idx, mut target)| {
-                row_values(batch, row_idx, numeric, categorical);
-                bins.clear();
-                self.binning.encode(numeric, categorical, bins);
-                let model = &self.models[fold_of(batch.keys[row_idx], self.models.len())];
-                if let Some(target) = target.as_slice_mut() {
-                    model.probabilities(bins, target);
-                }
-            });
+            .for_each_init(
+                scratch,
+                |(numeric, categorical, bins), (row_idx, mut target)| {
+                    row_values(batch, row_idx, numeric, categorical);
+                    bins.clear();
+                    self.binning.encode(numeric, categorical, bins);
+                    let model = &self.models[fold_of(batch.keys[row_idx], self.models.len())];
+                    if let Some(target) = target.as_slice_mut() {
+                        model.probabilities(bins, target);
+                    }
+                },
+            );
         probabilities
     }
 
@@ -196,7 +199,10 @@ mod tests {
         let rows: Vec<Payload> = (0..3000_u32)
             .map(|row| payload(f64::from(row % 500), u64::from(row % 90)))
             .collect();
-        let records: Vec<Tabulated<'_>> = (0..).zip(&rows).map(|(key, payload)| Tabulated { key, payload }).collect();
+        let records: Vec<Tabulated<'_>> = (0..)
+            .zip(&rows)
+            .map(|(key, payload)| Tabulated { key, payload })
+            .collect();
         let binning = Binning::fit(&records);
         let bins = |value: f64, category: u64| {
             let mut bins = Vec::new();

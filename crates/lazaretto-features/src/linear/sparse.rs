@@ -63,7 +63,7 @@ impl SparseModel {
         Self { n_classes, weights }
     }
 
-    /// Multinomial naive Bayes over the rows listed in `chosen` (McCallum and Nigam 1998), which is
+    /// Multinomial naive Bayes over the rows listed in `chosen` (`McCallum` and Nigam 1998), which is
     /// linear in the features too: the weight of a feature is the logarithm of its share in its
     /// class, smoothed by `smoothing`. Features must not be negative; `unit` is their value in
     /// counts.
