@@ -103,6 +103,13 @@ pub fn fused_p_value(witnesses: &[Witness]) -> Option<f64> {
     Some((rate * plain.powf(PLAIN_WEIGHT)).clamp(f64::MIN_POSITIVE, 1.0))
 }
 
+/// What ranks a record of a finding with p-value `finding_p`: all of them are held back, and those
+/// that stand out by themselves come first. `fused` is from [`fused_p_value`].
+#[must_use]
+pub fn within_finding(finding_p: f64, fused: Option<f64>) -> f64 {
+    finding_p * fused.unwrap_or(1.0).powf(PLAIN_WEIGHT)
+}
+
 /// A p-value as a score in `0..1`: `s / (s + 3)` with `s = −log10 p`. Half way at p = 0.001.
 #[must_use]
 pub fn score_of(p: f64) -> f32 {
@@ -228,6 +235,13 @@ mod tests {
         let contradicted = record((1e-3, 1.0), (0.5, 1.0));
         assert!(contradicted < record((0.5, 1.0), (1e-3, 1.0)));
         assert!(contradicted > record((0.5, 1.0), (1e-6, 1e-3)));
+    }
+
+    #[test]
+    fn records_of_a_finding_are_ranked_by_what_else_speaks_against_them() {
+        let ranked = [Some(1e-6), Some(0.5), None].map(|fused| within_finding(1e-8, fused));
+        assert!(ranked.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(ranked.iter().all(|p| (1e-9..=1e-8).contains(p)));
     }
 
     #[test]

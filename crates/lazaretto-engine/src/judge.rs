@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use crate::calibrate::{Decision, Null};
 use crate::error::EngineError;
-use crate::fuse::{QValues, Witness, fused_p_value, score_of, weight_of};
+use crate::fuse::{QValues, Witness, fused_p_value, score_of, weight_of, within_finding};
 use crate::scan::{Modelled, Scan, hex, unreadable};
 use crate::settings::Settings;
 use crate::spill::{BLOCK_ROWS, Block, Numbers, Row, Spill};
@@ -511,7 +511,7 @@ impl Judge<'_, '_> {
             }
             if finding.action == Action::Quarantine {
                 held = true;
-                rank_p = rank_p.min(finding.p_value);
+                rank_p = rank_p.min(within_finding(finding.p_value, fused));
                 p_value = p_value.min(finding.p_value);
                 q_value = q_value.min(finding.p_value);
             }
