@@ -5,7 +5,8 @@
 //! kernel-times DETECTOR FILE [--label COLUMN] [--threads N] [--memory-of-input] [--scores FILE]
 //! ```
 //!
-//! Every numeric column but `row_id` and the label is data; a list column is the embedding. By
+//! Every numeric column but `row_id` and the label is data; a list column is the embedding, or the
+//! class probabilities when that is its name (`probabilities`). By
 //! default both passes read the file, as a scan does; with `--memory-of-input` it is decoded
 //! before the clock starts, as a library is given an array. Prints one line of JSON: wall and CPU
 //! seconds, peak resident memory; exit code 3 when there is no such detector. `--scores` writes
@@ -35,6 +36,8 @@ use rayon::prelude::*;
 const MEMORY: usize = 4 << 30;
 /// Batches as a scan reads them.
 const BATCH_BYTES: usize = 4 << 20;
+/// Name of a list column that holds class probabilities.
+const PROBABILITIES: &str = "probabilities";
 /// No such detector.
 const ABSENT: u8 = 3;
 
@@ -175,6 +178,9 @@ impl Source {
         for &column in &self.columns {
             let field = self.dataset.schema().field(column);
             match field.data_type() {
+                DataType::FixedSizeList(_, dim) if field.name() == PROBABILITIES => {
+                    facts.probabilities_dim = usize::try_from(*dim).ok();
+                }
                 DataType::FixedSizeList(_, dim) => {
                     facts.embedding_dim = usize::try_from(*dim).ok();
                 }
@@ -295,8 +301,8 @@ impl Source {
                 texts: &[],
                 numeric: columns.numeric.as_ref().map(Array2::view),
                 categorical: &[],
-                embedding: columns.embedding(),
-                given_probabilities: None,
+                embedding: rows_of(columns.embedding.as_ref()),
+                given_probabilities: rows_of(columns.probabilities.as_ref()),
                 derived: &Derived::default(),
             });
             first_row += batch.num_rows() as u64;
@@ -340,8 +346,12 @@ fn with_derived<'b>(batch: &'b Batch<'_>, derived: &'b Derived) -> Batch<'b> {
 struct Columns {
     numeric: Option<Array2<f64>>,
     labels: Option<Vec<u32>>,
-    embedding: Option<(arrow::array::Float32Array, usize)>,
+    embedding: Option<Lists>,
+    probabilities: Option<Lists>,
 }
+
+/// Values of a list column, and how many there are per row.
+type Lists = (arrow::array::Float32Array, usize);
 
 impl Columns {
     fn of(batch: &RecordBatch, source: &Source) -> Result<Self> {
@@ -350,6 +360,7 @@ impl Columns {
             numeric: None,
             labels: None,
             embedding: None,
+            probabilities: None,
         };
         for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             if let DataType::FixedSizeList(_, dim) = field.data_type() {
@@ -358,7 +369,12 @@ impl Columns {
                 let dim = usize::try_from(*dim)?;
                 let values = list.values().slice(start, list.len() * dim);
                 let values = cast(&values, &DataType::Float32)?;
-                columns.embedding = Some((values.as_primitive::<Float32Type>().clone(), dim));
+                let target = if field.name() == PROBABILITIES {
+                    &mut columns.probabilities
+                } else {
+                    &mut columns.embedding
+                };
+                *target = Some((values.as_primitive::<Float32Type>().clone(), dim));
             } else if Some(field.name()) == source.label.as_ref() {
                 let labels = cast(column, &DataType::Utf8)?;
                 let index = |label: Option<&str>| {
@@ -381,11 +397,11 @@ impl Columns {
         }
         Ok(columns)
     }
+}
 
-    fn embedding(&self) -> Option<ArrayView2<'_, f32>> {
-        let (values, dim) = self.embedding.as_ref()?;
-        ArrayView2::from_shape((values.len() / dim, *dim), values.values()).ok()
-    }
+fn rows_of(lists: Option<&Lists>) -> Option<ArrayView2<'_, f32>> {
+    let (values, dim) = lists?;
+    ArrayView2::from_shape((values.len() / dim, *dim), values.values()).ok()
 }
 
 /// User and system seconds of this process so far, to a hundredth; 0 where there is no `/proc`.

@@ -20,6 +20,7 @@ use crate::embedding::spectre::Spectre;
 use crate::embedding::tight_cluster::TightCluster;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::label::probe_influence::ProbeInfluence;
+use crate::label::label_shift::LabelShift;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
@@ -49,6 +50,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<IsolationForest>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<KnnLabelDisagreement>(),
+    Registration::of::<LabelShift>(),
     Registration::of::<Loda>(),
     Registration::of::<LocalOutlierFactor>(),
     Registration::of::<NearDuplicates>(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use lazaretto_core::report::Counts;
-use lazaretto_core::{Action, Finding, RowHash, ScoreKind, Verdict};
+use lazaretto_core::{Action, Finding, Role, RowHash, ScoreKind, Verdict};
 use lazaretto_io::{
     Decisions, IoError, RecordId, RecordNote, RunFolder, ScoreRow, ScoresWriter, score_batch,
 };
@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use crate::calibrate::{Decision, Null};
 use crate::error::EngineError;
-use crate::fuse::{QValues, fused_p_value, score_of};
+use crate::fuse::{QValues, Witness, fused_p_value, score_of, weight_of, within_finding};
 use crate::scan::{Modelled, Scan, hex, unreadable};
 use crate::settings::Settings;
 use crate::spill::{BLOCK_ROWS, Block, Numbers, Row, Spill};
@@ -36,6 +36,8 @@ pub(crate) struct Calibrated {
     pub(crate) kind: ScoreKind,
     pub(crate) null: Option<Null>,
     rates: Option<QValues>,
+    /// How much it counts in the fusion.
+    weight: f64,
 }
 
 impl Calibrated {
@@ -189,12 +191,16 @@ impl Scan<'_> {
     ) -> io::Result<(Numbers, Decision, QValues)> {
         let fused = |row: &Row<'_>| {
             let detectors = calibrated.iter().zip(row.scores);
-            let (p_values, rates): (Vec<f64>, Vec<f64>) = detectors
+            let witnesses: Vec<Witness> = detectors
                 .filter_map(|(detector, &score)| {
-                    Some((detector.p_value(score)?, detector.q_value(score)?))
+                    Some(Witness {
+                        p_value: detector.p_value(score)?,
+                        rate: detector.q_value(score)?,
+                        weight: detector.weight,
+                    })
                 })
-                .unzip();
-            fused_p_value(&p_values, &rates)
+                .collect();
+            fused_p_value(&witnesses)
         };
         let of_block = |block: &Block| -> Vec<f64> {
             let rows = block.rows();
@@ -270,7 +276,15 @@ pub(crate) fn calibrate(
             kind: spec.score_kind,
             null,
             rates,
+            weight: 1.0,
         });
+    }
+    let deciding = calibrated.iter().filter(|detector| detector.decides());
+    let deciding: Vec<&str> = deciding.map(|detector| detector.id).collect();
+    for (detector, model) in calibrated.iter_mut().zip(models) {
+        let spec = model.planned.detector.spec();
+        let judges_labels = spec.score_roles.contains(&Role::Label);
+        detector.weight = weight_of(spec.id, judges_labels, &deciding);
     }
     Ok(calibrated)
 }
@@ -497,7 +511,7 @@ impl Judge<'_, '_> {
             }
             if finding.action == Action::Quarantine {
                 held = true;
-                rank_p = rank_p.min(finding.p_value);
+                rank_p = rank_p.min(within_finding(finding.p_value, fused));
                 p_value = p_value.min(finding.p_value);
                 q_value = q_value.min(finding.p_value);
             }

@@ -4,6 +4,7 @@
 //! of all other folds and scores the records of its own, also those outside the reference set: no
 //! record is scored by a model that saw its label.
 
+pub(crate) mod boosted;
 pub(crate) mod columns;
 pub(crate) mod embedding;
 pub(crate) mod sparse;
@@ -14,6 +15,7 @@ use ndarray::Array2;
 use lazaretto_core::Batch;
 use lazaretto_core::shared::Tokens;
 
+use boosted::BoostedClasses;
 use embedding::EmbeddingClasses;
 use sparse::SparseClasses;
 
@@ -26,6 +28,7 @@ pub(crate) enum ClassProbabilities {
     /// Taken from the probabilities column.
     Given,
     Embedding(EmbeddingClasses),
+    Boosted(BoostedClasses),
     Sparse(SparseClasses),
 }
 
@@ -34,6 +37,7 @@ impl ClassProbabilities {
         match self {
             Self::Given => batch.given_probabilities.map(|given| given.to_owned()),
             Self::Embedding(model) => model.probabilities(batch),
+            Self::Boosted(model) => Some(model.probabilities(batch)),
             Self::Sparse(model) => Some(model.probabilities(batch, tokens)),
         }
     }
@@ -43,6 +47,7 @@ impl ClassProbabilities {
         match self {
             Self::Given => "the probabilities column".to_owned(),
             Self::Embedding(model) => model.describe(),
+            Self::Boosted(model) => model.describe(),
             Self::Sparse(model) => model.describe(),
         }
     }

@@ -8,6 +8,7 @@ use lazaretto_core::shared::{Reference, Tokens};
 use lazaretto_core::{Batch, FitContext, Intermediate, NO_LABEL, Role, Shared};
 use serde::{Deserialize, Serialize};
 
+use crate::classes::boosted::{BoostedClasses, Tabulated};
 use crate::classes::embedding::{Embedded, EmbeddingClasses};
 use crate::classes::sparse::{Example, SparseClasses, SparsePlan};
 use crate::classes::words::WordClassifier;
@@ -278,10 +279,22 @@ impl Builder<'_> {
             .ok()
     }
 
+    fn boosted_classes(&self, labelled: &[&Sampled<Payload>]) -> Option<BoostedClasses> {
+        let records: Vec<Tabulated<'_>> = labelled
+            .iter()
+            .map(|row| Tabulated {
+                key: row.key,
+                payload: &row.row,
+            })
+            .collect();
+        let n_classes = self.context.facts.classes.len();
+        BoostedClasses::fit(&records, n_classes, self.settings.folds)
+    }
+
     fn word_classifier(&self, labelled: &[&Sampled<Payload>]) -> Option<WordClassifier> {
         self.plan
             .text_classifier
-            .then(|| self.fit_sparse(labelled, true, false))?
+            .then(|| self.fit_sparse(labelled, true, false, false))?
             .word_classifier()
     }
 
@@ -291,7 +304,10 @@ impl Builder<'_> {
         words: bool,
         columns: bool,
     ) -> (Option<ClassProbabilities>, Option<WordClassifier>) {
-        let classes = self.fit_sparse(labelled, words, columns);
+        if !words && let Some(classes) = self.boosted_classes(labelled) {
+            return (Some(ClassProbabilities::Boosted(classes)), None);
+        }
+        let classes = self.fit_sparse(labelled, words, columns, true);
         let classifier = if columns {
             self.word_classifier(labelled)
         } else {
@@ -307,6 +323,7 @@ impl Builder<'_> {
         labelled: &[&Sampled<Payload>],
         words: bool,
         columns: bool,
+        blends: bool,
     ) -> SparseClasses {
         let payloads: Vec<&Payload> = labelled.iter().map(|row| &row.row).collect();
         let tokens: Vec<Tokens> = if words {
@@ -328,6 +345,7 @@ impl Builder<'_> {
             folds: self.settings.folds,
             words,
             columns,
+            blends,
             memory_bytes: self.context.memory_bytes / 2,
             seed: self.context.seed,
         };

@@ -11,6 +11,7 @@
 //!
 //! What is absent on purpose: reading, detecting, and models that need a download.
 
+mod boost;
 mod classes;
 mod dense;
 mod everyone;

@@ -4,7 +4,9 @@ use lazaretto_core::detector::DataFacts;
 use lazaretto_core::{Action, Finding, Severity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use statrs::distribution::{Binomial, DiscreteCDF};
+use statrs::distribution::{Binomial, DiscreteCDF, Poisson};
+
+use crate::label::opinion::{JudgedClasses, Opinion};
 
 /// Contradictions kept at most; beyond it the clearest stay. 24 MB.
 const CAPACITY: usize = 1_000_000;
@@ -15,6 +17,12 @@ const NATURAL_SHARE: f64 = 0.75;
 
 /// A pair is called one-way below this corrected p-value.
 const ONE_WAY_LEVEL: f64 = 0.01;
+
+/// Ordered pairs of classes from which on the others show what is ordinary: five classes.
+const MIN_OTHERS: f64 = 20.0;
+
+/// A pair that is compared with the others has to be lopsided itself below this p-value.
+const LOPSIDED_LEVEL: f64 = 0.05;
 
 /// Records listed in the summary, the clearest first; the scores have the rest.
 const SUMMARY_RECORDS: usize = 1000;
@@ -28,6 +36,8 @@ pub(crate) struct Contradiction {
     pub(crate) label: u32,
     /// Its most probable class.
     pub(crate) looks_like: u32,
+    /// Index of its source, `u32::MAX` without one.
+    pub(crate) source: u32,
     /// Probability of its label.
     pub(crate) on_label: f32,
     /// Probability of its most probable class.
@@ -36,7 +46,7 @@ pub(crate) struct Contradiction {
 
 impl Contradiction {
     /// How clear it is; ties are broken by ordinal to keep the selection the same everywhere.
-    fn clearness(&self) -> f32 {
+    pub(crate) fn clearness(&self) -> f32 {
         self.on_other - self.on_label
     }
 }
@@ -66,8 +76,29 @@ impl ConfidentJoint {
         }
     }
 
+    /// Adds what the model says about the label of record `ordinal`, from `source`.
+    pub(crate) fn add(
+        &mut self,
+        opinion: &Opinion,
+        classes: &JudgedClasses,
+        ordinal: u64,
+        source: u32,
+    ) {
+        self.add_label(opinion.label, opinion.on_label);
+        if opinion.on_other > opinion.on_label && classes.contains(opinion.best_other) {
+            self.add_contradiction(Contradiction {
+                ordinal,
+                label: opinion.label as u32,
+                looks_like: opinion.best_other as u32,
+                source,
+                on_label: opinion.on_label,
+                on_other: opinion.on_other,
+            });
+        }
+    }
+
     /// Counts a record labelled `label` to which the model gives probability `on_label` for it.
-    pub(crate) fn add_label(&mut self, label: usize, on_label: f32) {
+    fn add_label(&mut self, label: usize, on_label: f32) {
         /// 2³².
         const UNITS: f64 = 4_294_967_296.0;
         self.counts[label] += 1;
@@ -77,7 +108,7 @@ impl ConfidentJoint {
     }
 
     /// Adds a record whose most probable class is not its label.
-    pub(crate) fn add_contradiction(&mut self, contradiction: Contradiction) {
+    fn add_contradiction(&mut self, contradiction: Contradiction) {
         self.contradictions.push(contradiction);
         if self.contradictions.len() >= 2 * CAPACITY {
             self.trim();
@@ -129,33 +160,61 @@ impl ConfidentJoint {
             .collect()
     }
 
-    /// The one-way pairs of classes, surest first, then a summary of all contradicted labels.
-    pub(crate) fn findings(
-        mut self,
+    /// All contradictions that were kept, the clearest first.
+    pub(crate) fn clearest_first(&mut self) -> &[Contradiction] {
+        self.trim();
+        self.sort();
+        &self.contradictions
+    }
+
+    /// The contradictions whose other class reaches its threshold, the clearest first.
+    fn confident(&mut self) -> Vec<Contradiction> {
+        let thresholds = self.thresholds();
+        let reaches = |c: &&Contradiction| {
+            let threshold = thresholds.get(c.looks_like as usize);
+            threshold.is_some_and(|&threshold| f64::from(c.on_other) >= threshold)
+        };
+        self.clearest_first()
+            .iter()
+            .filter(reaches)
+            .copied()
+            .collect()
+    }
+
+    /// The one-way pairs of classes, surest first.
+    pub(crate) fn one_way_findings(
+        &mut self,
         detector: &str,
         facts: &DataFacts,
         min_pair_records: u64,
     ) -> Vec<Finding> {
-        self.trim();
-        self.sort();
-        let thresholds = self.thresholds();
-        let confident: Vec<Contradiction> = self
-            .contradictions
-            .iter()
-            .filter(|c| f64::from(c.on_other) >= thresholds[c.looks_like as usize])
-            .copied()
-            .collect();
-        let pairs = pairs(&confident);
+        let pairs = pairs(&self.confident());
         let n_classes = self.counts.iter().filter(|&&count| count > 0).count();
         let n_tests = (n_classes * n_classes.saturating_sub(1)).max(1) as f64;
         let mut findings: Vec<Finding> = pairs
             .iter()
             .filter(|pair| pair.records.len() as u64 >= min_pair_records)
-            .filter_map(|pair| one_way(detector, pair, &pairs, facts, n_tests))
+            .filter_map(|pair| one_way(detector, pair, &pairs, facts, &self.counts, n_tests))
             .collect();
         findings.sort_by(|a, b| a.p_value.total_cmp(&b.p_value));
-        findings.extend(self.summary(detector, facts, &confident, &pairs, min_pair_records));
         findings
+    }
+
+    /// A summary of all contradicted labels, if there are `min_pair_records` of them.
+    pub(crate) fn noise_finding(
+        &mut self,
+        detector: &str,
+        facts: &DataFacts,
+        min_pair_records: u64,
+    ) -> Option<Finding> {
+        let confident = self.confident();
+        self.summary(
+            detector,
+            facts,
+            &confident,
+            &pairs(&confident),
+            min_pair_records,
+        )
     }
 
     /// One finding about all contradicted labels. It states an amount and tests nothing, so it
@@ -188,6 +247,7 @@ impl ConfidentJoint {
                     "label": class_name(facts, pair.label),
                     "looks_like": class_name(facts, pair.looks_like),
                     "records": pair.records.len(),
+                    "other_way_round": reverse_of(pair, pairs),
                 })
             })
             .collect();
@@ -231,31 +291,61 @@ fn pairs(confident: &[Contradiction]) -> Vec<Pair> {
         .collect()
 }
 
-fn class_name(facts: &DataFacts, class: u32) -> String {
+pub(crate) fn class_name(facts: &DataFacts, class: u32) -> String {
     match facts.classes.get(class as usize) {
         Some(name) => name.clone(),
         None => class.to_string(),
     }
 }
 
+/// Confidently contradicted records the other way round.
+fn reverse_of(pair: &Pair, pairs: &[Pair]) -> u64 {
+    let reverse = pairs
+        .iter()
+        .find(|other| other.label == pair.looks_like && other.looks_like == pair.label);
+    reverse.map_or(0, |other| other.records.len() as u64)
+}
+
 /// A finding when far more records labelled `a` look like `b` than the other way round.
 ///
-/// Under natural confusion the larger direction has a share of at most [`NATURAL_SHARE`]; the
-/// p-value is the binomial tail at that share, times the number of ordered pairs.
+/// Under natural confusion the larger direction has a share of at most [`NATURAL_SHARE`], and
+/// noise that hits every record alike makes as many times more of them as there are more records
+/// that look like `b`. The p-value is the binomial tail at the share that follows from both, times
+/// the number of ordered pairs.
+///
+/// With enough classes the other pairs show how much confusion is ordinary, too: a pair that the
+/// binomial tail alone does not clear, but that has far more records than the largest of them, by a
+/// Poisson law, is one-way as well.
 fn one_way(
     detector: &str,
     pair: &Pair,
     pairs: &[Pair],
     facts: &DataFacts,
+    counts: &[u64],
     n_tests: f64,
 ) -> Option<Finding> {
     let forward = pair.records.len() as u64;
-    let reverse = pairs
-        .iter()
-        .find(|other| other.label == pair.looks_like && other.looks_like == pair.label)
-        .map_or(0, |other| other.records.len() as u64);
-    let natural = Binomial::new(NATURAL_SHARE, forward + reverse).ok()?;
-    let p_value = (natural.sf(forward.saturating_sub(1)) * n_tests).min(1.0);
+    let reverse = reverse_of(pair, pairs);
+    let size = |class: u32| counts.get(class as usize).copied().unwrap_or(0).max(1) as f64;
+    let odds =
+        NATURAL_SHARE / (1.0 - NATURAL_SHARE) * (size(pair.looks_like) / size(pair.label)).max(1.0);
+    let natural_share = odds / (1.0 + odds);
+    let natural = Binomial::new(natural_share, forward + reverse).ok()?;
+    let lopsided = natural.sf(forward.saturating_sub(1));
+    let compares = n_tests >= MIN_OTHERS;
+    let beyond_others = if compares && lopsided <= LOPSIDED_LEVEL {
+        let mine = |class: u32| class == pair.label || class == pair.looks_like;
+        let others = pairs
+            .iter()
+            .filter(|other| !(mine(other.label) && mine(other.looks_like)));
+        let largest = others.map(|other| other.records.len()).max().unwrap_or(0);
+        let ordinary = Poisson::new(1.0 + largest as f64).ok()?;
+        ordinary.sf(forward.saturating_sub(1))
+    } else {
+        1.0
+    };
+    let n_tests = if compares { 2.0 * n_tests } else { n_tests };
+    let p_value = (lopsided.min(beyond_others) * n_tests).min(1.0);
     if p_value > ONE_WAY_LEVEL {
         return None;
     }
@@ -278,7 +368,7 @@ fn one_way(
     .with_evidence("label", label.clone())
     .with_evidence("looks_like", looks_like)
     .with_evidence("other_way_round", reverse)
-    .with_evidence("natural_share", NATURAL_SHARE);
+    .with_evidence("natural_share", natural_share);
     finding.target_class = Some(label);
     Some(finding)
 }
@@ -309,6 +399,7 @@ mod tests {
                     ordinal,
                     label,
                     looks_like,
+                    source: u32::MAX,
                     on_label: 0.05,
                     on_other: 0.94,
                 });
@@ -318,13 +409,16 @@ mod tests {
         joint
     }
 
+    /// All findings about pairs, then the summary.
+    fn all_findings(mut joint: ConfidentJoint) -> Vec<Finding> {
+        let mut findings = joint.one_way_findings("label-shift", &facts(), 10);
+        findings.extend(joint.noise_finding("confident-learning", &facts(), 10));
+        findings
+    }
+
     #[test]
     fn a_one_way_pair_is_found_with_its_records_and_direction() {
-        let findings = joint(&[(1, 0, 37), (0, 1, 1), (2, 0, 8), (0, 2, 9)]).findings(
-            "confident-learning",
-            &facts(),
-            10,
-        );
+        let findings = all_findings(joint(&[(1, 0, 37), (0, 1, 1), (2, 0, 45), (0, 2, 45)]));
         assert_eq!(findings.len(), 2, "{findings:?}");
         assert_eq!(
             findings[0].title,
@@ -332,9 +426,9 @@ mod tests {
         );
         assert_eq!(findings[0].records, (300..337).collect::<Vec<u64>>());
         assert_eq!(findings[0].target_class.as_deref(), Some("b"));
-        // scipy 1.16: binom.sf(36, 38, 0.75) × 6 pairs = 0.00145
+        // scipy 1.16: binom.sf(36, 38, s) × 6 pairs, with s / (1 − s) = 3 × 146 / 137
         assert!(
-            (findings[0].p_value - 0.001_46).abs() < 5e-5,
+            (findings[0].p_value - 0.002_494).abs() < 5e-6,
             "{}",
             findings[0].p_value
         );
@@ -344,11 +438,21 @@ mod tests {
 
     #[test]
     fn mutual_confusion_only_makes_the_summary() {
-        let findings =
-            joint(&[(1, 0, 30), (0, 1, 24)]).findings("confident-learning", &facts(), 10);
+        let findings = all_findings(joint(&[(1, 0, 30), (0, 1, 24)]));
         let kinds: Vec<_> = findings.iter().map(|f| f.kind.as_str()).collect();
         assert_eq!(kinds, ["label-noise"]);
         assert!(findings.iter().all(|f| f.action == Action::Review));
+    }
+
+    #[test]
+    fn even_noise_in_classes_of_different_sizes_is_not_one_way() {
+        let mut joint = joint(&[(1, 0, 120), (0, 1, 12)]);
+        for _ in 0..1000 {
+            joint.add_label(0, 0.9);
+        }
+        let findings = all_findings(joint);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0].kind, "label-noise");
     }
 
     #[test]
@@ -360,11 +464,12 @@ mod tests {
                 ordinal,
                 label: 1,
                 looks_like: 0,
+                source: u32::MAX,
                 on_label: 0.4,
                 on_other: 0.6,
             });
         }
-        assert_eq!(joint.findings("confident-learning", &facts(), 10), []);
+        assert_eq!(all_findings(joint), []);
     }
 
     #[test]
@@ -376,9 +481,6 @@ mod tests {
         earlier.contradictions = later.contradictions.split_off(20);
         parts.merge(earlier);
         parts.merge(later);
-        assert_eq!(
-            parts.findings("confident-learning", &facts(), 10),
-            whole.findings("confident-learning", &facts(), 10)
-        );
+        assert_eq!(all_findings(parts), all_findings(whole));
     }
 }

@@ -4,17 +4,11 @@ use lazaretto_core::{
     Batch, DataFacts, Detector, DetectorSpec, Family, Finding, FitContext, Intermediate,
     NotApplicable, ParamProblem, Params, Role, ScoreKind, Shared, params::Checks,
 };
-use ndarray::ArrayView1;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::label::confident_joint::{ConfidentJoint, Contradiction};
-
-/// With fewer records than this, out-of-fold probabilities say nothing.
-const MIN_ROWS: u64 = 50;
-
-/// Keeps the logarithms finite where a model is certain; the log odds stay within ±13.8.
-const PROBABILITY_FLOOR: f32 = 1e-6;
+use crate::label::confident_joint::ConfidentJoint;
+use crate::label::opinion::{self, JudgedClasses, Opinion};
 
 /// Scores each record by how much its content speaks for another label.
 ///
@@ -29,24 +23,23 @@ const PROBABILITY_FLOOR: f32 = 1e-6;
 /// # How it works
 /// Class probabilities come from the probabilities column, or out of fold from a linear model on
 /// the features, so that no record is judged by a model that saw its own label. The score is
-/// `ln(p[best other class] / p[label])`: 0 is undecided, 4.6 is 99 to 1 for the other class.
+/// `ln((1 − p[label]) / p[label])`: 0 is undecided, 4.6 is 99 to 1 against the label. It ranks as
+/// the *self-confidence* of the paper's software does.
 /// Beside the scores, the *confident joint* is estimated as in the paper: the threshold of a
 /// class is the mean probability that records with this label get for it, and a record counts as
 /// contradicted by class `j` when `j` is its most probable class, not its label, and reaches the
-/// threshold of `j`. Pairs of classes are then compared in both directions: a pair of classes
-/// that look alike is confused both ways, an attack that relabels one class as another is not.
+/// threshold of `j`. They are summed up in one finding, with the largest pairs of classes in both
+/// directions.
 ///
 /// # Parameters
 /// - `min_class_records` (10): classes with fewer records are not judged, because a model cannot
 ///   learn them and would contradict every one of them.
-/// - `min_pair_records` (10): a pair of classes needs this many contradicted records to become a
-///   finding.
+/// - `min_records` (10): this many contradicted records make a finding.
 ///
 /// # False positives
 /// Hard and ambiguous records look like wrong labels; so do all records of a class that the
 /// features do not tell apart. The calibration against the bulk of the scores removes most of
-/// this. Natural confusion can be one-way as well (sports news with a foreign dateline filed
-/// under world news), so findings about pairs of classes only ask for a review.
+/// this.
 ///
 /// # Limits
 /// It sees what the features see: with uninformative features it is quiet. Clean-label poison has
@@ -56,7 +49,7 @@ const PROBABILITY_FLOOR: f32 = 1e-6;
 /// `min_class_records` records.
 ///
 /// # Example
-/// "37 records labelled `business` look like `sports`, 2 the other way round."
+/// "255 of 5573 labels (4.6 %) are confidently contradicted by the content."
 /// ```toml
 /// [parameters.confident-learning]
 /// min_class_records = 20
@@ -70,15 +63,15 @@ const PROBABILITY_FLOOR: f32 = 1e-6;
 pub struct ConfidentLearningParams {
     /// Records that a class must have for its records to be judged, 1 to 1000000.
     pub min_class_records: u64,
-    /// Contradicted records that a pair of classes needs to become a finding, 1 to 1000000.
-    pub min_pair_records: u64,
+    /// Contradicted records that make a finding, 1 to 1000000.
+    pub min_records: u64,
 }
 
 impl Default for ConfidentLearningParams {
     fn default() -> Self {
         Self {
             min_class_records: 10,
-            min_pair_records: 10,
+            min_records: 10,
         }
     }
 }
@@ -88,7 +81,7 @@ impl Params for ConfidentLearningParams {
         let mut checks = Checks::default();
         checks
             .range("min_class_records", self.min_class_records, 1..=1_000_000)
-            .range("min_pair_records", self.min_pair_records, 1..=1_000_000);
+            .range("min_records", self.min_records, 1..=1_000_000);
         checks.finish()
     }
 }
@@ -97,54 +90,6 @@ impl Params for ConfidentLearningParams {
 #[derive(Clone, Debug)]
 pub struct ConfidentLearning {
     params: ConfidentLearningParams,
-}
-
-/// What the score pass needs.
-#[derive(Debug)]
-pub struct JudgedClasses {
-    /// Whether each class has enough records to be judged.
-    judged: Vec<bool>,
-}
-
-impl JudgedClasses {
-    fn contains(&self, class: usize) -> bool {
-        self.judged.get(class).copied().unwrap_or(false)
-    }
-}
-
-/// What the probabilities of one record say about its label.
-struct Opinion {
-    on_label: f32,
-    best_other: usize,
-    on_other: f32,
-}
-
-impl Opinion {
-    /// None when the record has no usable probabilities or there is no other class.
-    fn of(probabilities: ArrayView1<'_, f32>, label: usize) -> Option<Self> {
-        let on_label = *probabilities.get(label)?;
-        if probabilities.iter().any(|p| !p.is_finite() || *p < 0.0) {
-            return None;
-        }
-        let mut best: Option<(usize, f32)> = None;
-        for (class, &p) in probabilities.iter().enumerate() {
-            if class != label && best.is_none_or(|(_, best)| p > best) {
-                best = Some((class, p));
-            }
-        }
-        best.map(|(best_other, on_other)| Self {
-            on_label,
-            best_other,
-            on_other,
-        })
-    }
-
-    /// `ln(p[best other] / p[label])`. On 1,797 digits with 5 % flips it ranks flips better
-    /// (AP 0.98 to 0.99) than the normalised margin (0.95 to 0.97) and than `−ln p[label]`
-    /// (0.97 to 0.98), and its bulk is bell-shaped, which the margin's is not.
-    fn log_odds(&self) -> f32 {
-        (self.on_other.max(PROBABILITY_FLOOR) / self.on_label.max(PROBABILITY_FLOOR)).ln()
-    }
 }
 
 impl Detector for ConfidentLearning {
@@ -164,7 +109,7 @@ impl Detector for ConfidentLearning {
         intermediates: &[Intermediate::Probabilities],
         state_bytes_per_row: 0,
         taxonomy: &["AML.T0020", "AML.T0059", "LLM04:2025", "NISTAML.013"],
-        state_version: 1,
+        state_version: 2,
     };
 
     fn new(params: Self::Params) -> Self {
@@ -172,18 +117,7 @@ impl Detector for ConfidentLearning {
     }
 
     fn applies(&self, facts: &DataFacts) -> Result<(), NotApplicable> {
-        if !facts.has_labels() {
-            return Err(NotApplicable::new(
-                "no label column with at least two classes",
-            ));
-        }
-        if !facts.has_features() && facts.probabilities_dim.is_none() {
-            return Err(NotApplicable::new(
-                "no probabilities column, and no embedding, text or numeric column to learn \
-                 them from",
-            ));
-        }
-        Ok(())
+        opinion::applies(facts)
     }
 
     fn start(&self, _context: &FitContext) -> Self::State {}
@@ -198,28 +132,11 @@ impl Detector for ConfidentLearning {
         _state: Self::State,
         _shared: &Shared,
     ) -> Result<Self::Model, NotApplicable> {
-        let facts = &context.facts;
-        if facts.n_rows < MIN_ROWS {
-            return Err(NotApplicable::new(format!(
-                "{} records, at least {MIN_ROWS} are needed",
-                facts.n_rows
-            )));
-        }
-        let least = self.params.min_class_records;
-        let counts = &facts.class_counts;
-        let judged: Vec<bool> = counts.iter().map(|&count| count >= least).collect();
-        let n_judged = judged.iter().filter(|&&judged| judged).count();
-        if n_judged < 2 {
-            return Err(NotApplicable::new(format!(
-                "{n_judged} of {} classes have at least {least} records, two are needed",
-                counts.len()
-            )));
-        }
-        Ok(JudgedClasses { judged })
+        JudgedClasses::of(&context.facts, self.params.min_class_records)
     }
 
     fn start_evidence(&self, model: &Self::Model) -> Self::Evidence {
-        ConfidentJoint::new(model.judged.len())
+        ConfidentJoint::new(model.n_classes())
     }
 
     fn score(
@@ -234,26 +151,15 @@ impl Detector for ConfidentLearning {
             return scores;
         };
         for (row_idx, score) in scores.iter_mut().enumerate() {
-            let Some(label) = batch.label(row_idx).map(|label| label as usize) else {
+            let label = batch.label(row_idx).map(|label| label as usize);
+            let Some(label) = label.filter(|&label| model.contains(label)) else {
                 continue;
             };
-            if !model.contains(label) {
-                continue;
-            }
             let Some(opinion) = Opinion::of(probabilities.row(row_idx), label) else {
                 continue;
             };
             *score = opinion.log_odds();
-            evidence.add_label(label, opinion.on_label);
-            if opinion.on_other > opinion.on_label && model.contains(opinion.best_other) {
-                evidence.add_contradiction(Contradiction {
-                    ordinal: batch.ordinal(row_idx),
-                    label: label as u32,
-                    looks_like: opinion.best_other as u32,
-                    on_label: opinion.on_label,
-                    on_other: opinion.on_other,
-                });
-            }
+            evidence.add(&opinion, model, batch.ordinal(row_idx), u32::MAX);
         }
         scores
     }
@@ -266,34 +172,12 @@ impl Detector for ConfidentLearning {
         &self,
         _model: &Self::Model,
         shared: &Shared,
-        evidence: Self::Evidence,
+        mut evidence: Self::Evidence,
     ) -> Vec<Finding> {
-        evidence.findings(Self::SPEC.id, &shared.facts, self.params.min_pair_records)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ndarray::array;
-
-    use super::*;
-
-    #[test]
-    fn log_odds_compare_the_label_with_the_best_other_class() {
-        let probabilities = array![0.1_f32, 0.7, 0.2];
-        let opinion = Opinion::of(probabilities.view(), 2).unwrap();
-        assert_eq!(opinion.best_other, 1);
-        assert!((opinion.log_odds() - (0.7_f32 / 0.2).ln()).abs() < 1e-6);
-        let certain = array![0.0_f32, 1.0];
-        let opinion = Opinion::of(certain.view(), 0).unwrap();
-        assert!(opinion.log_odds().is_finite());
-    }
-
-    #[test]
-    fn unusable_probabilities_give_no_opinion() {
-        assert!(Opinion::of(array![f32::NAN, f32::NAN].view(), 0).is_none());
-        assert!(Opinion::of(array![-0.5_f32, 1.5].view(), 0).is_none());
-        assert!(Opinion::of(array![0.5_f32, 0.5].view(), 7).is_none());
-        assert!(Opinion::of(array![1.0_f32].view(), 0).is_none());
+        let least = self.params.min_records;
+        evidence
+            .noise_finding(Self::SPEC.id, &shared.facts, least)
+            .into_iter()
+            .collect()
     }
 }

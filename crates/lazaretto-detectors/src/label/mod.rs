@@ -3,3 +3,7 @@
 mod confident_joint;
 pub mod confident_learning;
 pub mod probe_influence;
+pub mod label_shift;
+mod opinion;
+mod separate_mode;
+mod source_shift;

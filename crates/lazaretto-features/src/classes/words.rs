@@ -17,7 +17,7 @@ use crate::ngrams::{Vocabulary, word_ngrams};
 
 /// `√C` of the text block, see [`crate::linear`]: `C` = 16 is at or near the best accuracy and log
 /// loss on all three sets of the trial.
-const SCALE: f32 = 4.0;
+pub(crate) const SCALE: f32 = 4.0;
 
 /// The n-grams that carry information.
 #[derive(Clone, Debug)]
