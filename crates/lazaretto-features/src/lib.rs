@@ -26,6 +26,7 @@ mod payload;
 pub mod quantiles;
 mod sample;
 pub mod settings;
+mod soft_labels;
 mod store;
 pub mod tokens;
 
@@ -38,5 +39,6 @@ pub use moments::Moments;
 pub use neighbors::NeighborSearch;
 pub use quantiles::QuantileSketch;
 pub use settings::{FeatureSettings, SearchMethod};
+pub use soft_labels::{SoftLabelModel, SoftLabelRows};
 pub use store::{Precision, VectorStore, VectorWriter};
 pub use tokens::{hash_word, tokenize};
