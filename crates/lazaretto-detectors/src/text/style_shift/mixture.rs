@@ -25,8 +25,10 @@ const CONTENT_IN_SCORE: f32 = 0.5;
 /// Largest share of a group that may be records which merely write alike.
 const FALSE_SHARE: f64 = 0.08;
 /// Share of a class that its component must keep to be alive. In classes of about 3,500 texts
-/// noise keeps 0.02, random flips of 5 % of the labels 0.03, and 5 % of restyled records 0.04.
+/// noise and random flips of 5 % of the labels keep 0.02 to 0.03, and 5 % of restyled records 0.04.
 const LIVING_SHARE: f64 = 0.03;
+/// How many times that of the class with the least it must be: noise leaves about the same in all.
+const ABOVE_NOISE: f64 = 1.7;
 /// Sizes of a group that are tried grow by this factor.
 const SIZE_STEP: f64 = 1.25;
 
@@ -71,8 +73,9 @@ pub(super) struct ClassStyle {
     pub(super) contradicted_of_others: f64,
     /// Share of the other classes' records whose style would put them into the group.
     pub(super) alike_in_others: f64,
-    /// Whether a component is left at all. Where none is, scores order nothing but noise.
-    pub(super) alive: bool,
+    /// Share of the class that is suspected in the end and argues for another class; 0 where what is
+    /// suspected is not contradicted as often as [`Self::bar`].
+    suspected: f64,
 }
 
 impl ClassStyle {
@@ -109,7 +112,7 @@ impl ClassStyle {
             contradicted: 0.5,
             contradicted_of_others: 0.5,
             alike_in_others: 0.0,
-            alive: false,
+            suspected: 0.0,
         };
         found.find_group(problem, &style, min_records);
         let share = |of: &dyn Fn(usize) -> bool| {
@@ -119,9 +122,9 @@ impl ClassStyle {
         };
         let contradicted = share(&|row| problem.margins[row] < 0.0);
         let agreeing = share(&|row| problem.margins[row] > 0.0);
-        found.alive = found.threshold.is_finite()
-            || (contradicted >= LIVING_SHARE
-                && contradicted >= found.bar() * (contradicted + agreeing));
+        if contradicted >= found.bar() * (contradicted + agreeing) {
+            found.suspected = contradicted;
+        }
         found
     }
 
@@ -169,6 +172,19 @@ impl ClassStyle {
             size = (size as f64 * SIZE_STEP).ceil() as usize;
         }
     }
+}
+
+/// Whether a component of one of the classes is alive: scores of dead ones order nothing but noise.
+pub(super) fn any_alive<'a>(classes: impl Iterator<Item = &'a ClassStyle> + Clone) -> bool {
+    let noise = if classes.clone().count() > 1 {
+        let shares = classes.clone().map(|class| class.suspected);
+        shares.fold(f64::INFINITY, f64::min)
+    } else {
+        0.0
+    };
+    let least = LIVING_SHARE.max(ABOVE_NOISE * noise);
+    let mut classes = classes;
+    classes.any(|class| class.threshold.is_finite() || class.suspected >= least)
 }
 
 /// Share of `margins` below 0, of those that are not 0; never certain.

