@@ -169,10 +169,10 @@ mod tests {
         let model = SoftLabelModel::fit(&rows, &targets, &all, None, 200);
         let found: Vec<f32> = all.iter().map(|&i| model.log_odds(rows.row(i))).collect();
         for (found, expected) in found.iter().zip(REFERENCE) {
-            assert!((found - expected).abs() < 0.02, "{found} for {expected}");
+            assert!((found - expected).abs() < 0.05, "{found} for {expected}");
         }
         let again = SoftLabelModel::fit(&rows, &targets, &all, Some(&model), 200);
-        assert!((again.log_odds(rows.row(0)) - found[0]).abs() < 0.02);
+        assert!((again.log_odds(rows.row(0)) - found[0]).abs() < 0.05);
     }
 
     const REFERENCE: [f32; 5] = [0.2721, -0.1340, -0.3929, 0.1250, -0.2752];

@@ -45,7 +45,7 @@ pub(super) fn score(style: f32, margin: f32) -> f32 {
 
 /// Whether a record whose style is that of the group belongs to it by its content too.
 pub(super) fn fits(style: f32, margin: f32, threshold: f32) -> bool {
-    style - margin >= threshold
+    score(style, margin) >= threshold
 }
 
 /// Records of a class and of others, all of the sample or a part of it.
