@@ -33,6 +33,8 @@ use crate::tabular::pca_reconstruction::PcaReconstruction;
 use crate::tabular::robust_mahalanobis::RobustMahalanobis;
 use crate::tabular::tabular_trigger::TabularTrigger;
 use crate::tabular::value_profile::ValueProfile;
+use crate::text::fluency::Fluency;
+use crate::text::style_shift::StyleShift;
 use crate::text::surface::TextSurface;
 use crate::text::trigger::TextTrigger;
 
@@ -45,6 +47,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<Copod>(),
     Registration::of::<Ecod>(),
     Registration::of::<ExactDuplicates>(),
+    Registration::of::<Fluency>(),
     Registration::of::<GmmDensity>(),
     Registration::of::<Hbos>(),
     Registration::of::<IsolationForest>(),
@@ -61,6 +64,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<Scan>(),
     Registration::of::<SpectralSignature>(),
     Registration::of::<Spectre>(),
+    Registration::of::<StyleShift>(),
     Registration::of::<TabularEnsemble>(),
     Registration::of::<TabularTrigger>(),
     Registration::of::<TextSurface>(),

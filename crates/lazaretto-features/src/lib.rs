@@ -27,6 +27,7 @@ mod payload;
 pub mod quantiles;
 mod sample;
 pub mod settings;
+mod soft_labels;
 mod store;
 pub mod tokens;
 
@@ -39,5 +40,6 @@ pub use moments::Moments;
 pub use neighbors::NeighborSearch;
 pub use quantiles::QuantileSketch;
 pub use settings::{FeatureSettings, SearchMethod};
+pub use soft_labels::{SoftLabelModel, SoftLabelRows};
 pub use store::{Precision, VectorStore, VectorWriter};
 pub use tokens::{hash_word, tokenize};

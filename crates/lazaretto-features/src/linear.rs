@@ -23,7 +23,7 @@
 
 pub(crate) mod dense;
 pub(crate) mod folds;
-mod lbfgs;
+pub(crate) mod lbfgs;
 pub(crate) mod sparse;
 
 /// Turns logits into probabilities in place and returns the log of the normaliser.

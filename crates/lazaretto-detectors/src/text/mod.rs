@@ -1,7 +1,10 @@
 //! Detectors that read texts.
 
+pub mod fluency;
 pub(crate) mod margins;
+pub mod style_shift;
 pub mod surface;
+pub(crate) mod text_sample;
 pub mod trigger;
 
 #[cfg(test)]
