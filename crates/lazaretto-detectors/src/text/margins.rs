@@ -3,25 +3,28 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, Normal};
-
-/// Chance up to which agreeing texts are too many for relabelled records alone.
-const NATURAL_P_VALUE: f64 = 0.01;
-/// Rank in its class above which an agreeing text then counts as a natural use.
-const NATURAL_RANK: f64 = 0.25;
+use statrs::distribution::{ContinuousCDF, Normal};
 
 /// The distribution of the margins of each class, in bins of about 3 % of the value, and how often
 /// the classifier gives each class to the records of another.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Margins {
     bins: BTreeMap<(u32, u16), u64>,
-    /// Records by label and by the class that the classifier prefers.
-    confusion: BTreeMap<(u32, u32), u64>,
+    /// Records by label.
+    labelled: BTreeMap<u32, u64>,
+    /// Records by the class that the classifier prefers.
+    preferred: BTreeMap<u32, u64>,
+    /// Records whose label the classifier prefers, by label.
+    agreeing: BTreeMap<u32, u64>,
+}
+
+fn count(counts: &BTreeMap<u32, u64>, class: u32) -> u64 {
+    counts.get(&class).copied().unwrap_or(0)
 }
 
 /// A bin that keeps the order of margins: the upper half of the bits of the float, flipped so that
 /// they sort as numbers.
-fn bin(margin: f32) -> u16 {
+pub(crate) fn bin(margin: f32) -> u16 {
     let bits = margin.to_bits();
     let sortable = if bits >> 31 == 1 {
         !bits
@@ -34,16 +37,38 @@ fn bin(margin: f32) -> u16 {
 impl Margins {
     pub(crate) fn add(&mut self, class: u32, margin: f32, preferred: u32) {
         *self.bins.entry((class, bin(margin))).or_default() += 1;
-        *self.confusion.entry((class, preferred)).or_default() += 1;
+        *self.labelled.entry(class).or_default() += 1;
+        *self.preferred.entry(preferred).or_default() += 1;
+        if class == preferred {
+            *self.agreeing.entry(class).or_default() += 1;
+        }
     }
 
     pub(crate) fn merge(&mut self, later: Self) {
         for (key, count) in later.bins {
             *self.bins.entry(key).or_default() += count;
         }
-        for (key, count) in later.confusion {
-            *self.confusion.entry(key).or_default() += count;
+        for (own, others) in [
+            (&mut self.labelled, later.labelled),
+            (&mut self.preferred, later.preferred),
+            (&mut self.agreeing, later.agreeing),
+        ] {
+            for (key, count) in others {
+                *own.entry(key).or_default() += count;
+            }
         }
+    }
+
+    /// Records of `class` by bin, ascending by margin.
+    pub(crate) fn histogram(&self, class: u32) -> impl Iterator<Item = (u16, u64)> + '_ {
+        self.bins
+            .range((class, 0)..=(class, u16::MAX))
+            .map(|(&(_, bin), &count)| (bin, count))
+    }
+
+    /// Records of all classes by bin, in no order.
+    pub(crate) fn all_bins(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        self.bins.iter().map(|(&(_, bin), &count)| (bin, count))
     }
 
     /// The distribution of class `class`, ready for look-ups. How often the texts of other classes
@@ -51,29 +76,20 @@ impl Margins {
     pub(crate) fn of_class(&self, class: u32, others: &Self) -> ClassMargins {
         let mut bins = Vec::new();
         let mut below = 0;
-        for (&(_, bin), &count) in self.bins.range((class, 0)..=(class, u16::MAX)) {
+        for (bin, count) in self.histogram(class) {
             bins.push((bin, below, count));
             below += count;
         }
+        let own = count(&self.labelled, class);
+        let contradicted = own - count(&self.agreeing, class);
+        let strangers = others.labelled.values().sum::<u64>() - count(&others.labelled, class);
+        let preferring = count(&others.preferred, class) - count(&others.agreeing, class);
         ClassMargins {
             bins,
             total: below,
-            contradicted: share(self.not_preferring(class, |label| label == class)),
-            contradicted_of_others: share(others.not_preferring(class, |label| label != class)),
+            contradicted: share((contradicted, own)),
+            contradicted_of_others: share((strangers - preferring, strangers)),
         }
-    }
-
-    /// Of the records whose label is `among`, those whose text argues for another class than
-    /// `class`, and all.
-    fn not_preferring(&self, class: u32, among: impl Fn(u32) -> bool) -> (u64, u64) {
-        let mut counts = (0, 0);
-        for (&(label, preferred), &count) in &self.confusion {
-            if among(label) {
-                counts.0 += if preferred == class { 0 } else { count };
-                counts.1 += count;
-            }
-        }
-        counts
     }
 }
 
@@ -107,26 +123,6 @@ impl ClassMargins {
         (below as f64 + tied as f64 / 2.0 + 0.5) / (self.total as f64 + 1.0)
     }
 
-    /// The margin from which a record counts as a natural use of a candidate that leaves `margins`
-    /// behind: infinite unless more texts agree with the class than relabelled records of other
-    /// classes would.
-    pub(crate) fn natural_from(&self, margins: &[f32]) -> f32 {
-        let agreeing = margins.iter().filter(|&&margin| margin >= 0.0).count() as u64;
-        let expected = 1.0 - self.contradicted_of_others;
-        let too_many = agreeing > 0
-            && Binomial::new(expected, margins.len() as u64)
-                .is_ok_and(|chance| chance.sf(agreeing - 1) <= NATURAL_P_VALUE);
-        if !too_many {
-            return f32::INFINITY;
-        }
-        let natural = |margin: &f32| *margin >= 0.0 && self.rank(*margin) > NATURAL_RANK;
-        margins
-            .iter()
-            .copied()
-            .filter(natural)
-            .fold(f32::INFINITY, f32::min)
-    }
-
     /// Tests whether `margins`, of the records that carry a candidate, are lower than those of the
     /// class here and in `also`: a record takes the higher of its two ranks. Of the records
     /// the share `independent` counts.
@@ -149,6 +145,18 @@ impl ClassMargins {
             p_value: standard.sf(z),
             contradicted,
             log_likelihood_ratio,
+        }
+    }
+}
+
+impl Contradiction {
+    /// The same test where candidates scatter `spread` times as much as chance alone has them do.
+    pub(crate) fn deflated(self, spread: f64) -> Self {
+        let z = self.z / spread;
+        Self {
+            z,
+            p_value: Normal::standard().sf(z),
+            ..self
         }
     }
 }

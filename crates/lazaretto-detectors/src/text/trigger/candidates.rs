@@ -6,7 +6,8 @@ use std::ops::Range;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
 use super::TextTriggerParams;
-use super::counts::{Entry, NgramCounts, ngram_hash, total};
+use super::counts::{Entry, PhraseCounts, ngram_hash, total};
+use super::foreign::Language;
 
 /// An n-gram whose records nearly all have one label.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,18 +25,32 @@ pub(super) struct Candidate {
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
     pub(super) list: Vec<Candidate>,
-    by_ngram: HashMap<u64, u32>,
+    by_ngram: HashMap<u64, Meaning>,
+    /// One bit per n-gram of `by_ngram`, by its lowest bits: most n-grams of a text need no search.
+    sieve: Vec<u64>,
     /// How many there were before the memory limit was applied.
     pub(super) tried: u64,
     pub(super) seed: u64,
     /// Words in so many records that sharing them means nothing.
     common: HashSet<u64>,
+    pub(super) language: Language,
+}
+
+/// What an n-gram is to the detector.
+#[derive(Clone, Copy, Debug)]
+struct Meaning {
+    candidate: Option<u32>,
+    /// Its number among the ordinary n-grams.
+    ordinary: Option<u32>,
 }
 
 /// Share of the labelled records above which a word is common.
 const COMMON_SHARE: f64 = 0.01;
 /// Words in fewer records than this are never common.
 const COMMON_RECORDS: f64 = 20.0;
+/// Ordinary n-grams, of words and pairs, and of longer ones, that show how foreign phrases are by
+/// nature.
+const ORDINARY: [usize; 2] = [8_192, 2_048];
 
 impl Candidates {
     /// Whether so many records have `word` that two texts sharing it have nothing in common.
@@ -46,7 +61,7 @@ impl Candidates {
     /// Picks the candidates from `counts`. At most `max_occurrences` records over all candidates
     /// are followed, the purest candidates first.
     pub(super) fn pick(
-        counts: NgramCounts,
+        counts: PhraseCounts,
         params: &TextTriggerParams,
         class_counts: &[u64],
         seed: u64,
@@ -54,13 +69,23 @@ impl Candidates {
     ) -> Self {
         let labelled: u64 = class_counts.iter().sum();
         let most = params.max_fraction * labelled as f64;
-        let (entries, _) = counts.into_entries();
-        let mut list: Vec<Candidate> = entries
-            .chunk_by(|a, b| a.ngram == b.ngram)
-            .filter_map(|group| candidate(group, params, most))
-            .collect();
+        let n_words = counts.n_words;
+        let [short, long, borders] = counts.into_entries();
+        let mut list = Vec::new();
+        let mut ordinary = Vec::new();
+        for (entries, wanted) in [&short, &long].into_iter().zip(ORDINARY) {
+            let groups = || entries.chunk_by(|a, b| a.ngram == b.ngram);
+            list.extend(groups().filter_map(|group| candidate(group, params, most)));
+            let enough = |group: &&[Entry]| is_frequent(total(group), params, most);
+            ordinary.extend(sample(
+                groups().filter(enough).map(|group| group[0].ngram),
+                wanted,
+            ));
+        }
+        list.sort_unstable_by_key(|candidate: &Candidate| candidate.ngram);
+        list.dedup_by_key(|candidate| candidate.ngram);
         let common_from = (COMMON_SHARE * labelled as f64).max(COMMON_RECORDS);
-        let common = entries
+        let common = short
             .chunk_by(|a, b| a.ngram == b.ngram)
             .filter(|group| f64::from(total(group)) >= common_from)
             .map(|group| group[0].ngram)
@@ -69,53 +94,117 @@ impl Candidates {
         if occurrences(&list) > max_occurrences {
             keep_purest(&mut list, class_counts, labelled, max_occurrences);
         }
-        let by_ngram = list
-            .iter()
-            .enumerate()
-            .map(|(idx, candidate)| (candidate.ngram, idx as u32))
-            .collect();
-        Self {
+        let mut model = Self {
             list,
-            by_ngram,
             tried,
             seed,
             common,
+            language: Language::new(&short, &borders, n_words, labelled, seed),
+            ..Self::default()
+        };
+        model.index(&ordinary);
+        model
+    }
+
+    fn index(&mut self, ordinary: &[u64]) {
+        let nothing = Meaning {
+            candidate: None,
+            ordinary: None,
+        };
+        for (idx, candidate) in self.list.iter().enumerate() {
+            let known = self.by_ngram.entry(candidate.ngram).or_insert(nothing);
+            known.candidate = Some(idx as u32);
+        }
+        for (idx, &ngram) in ordinary.iter().enumerate() {
+            self.by_ngram.entry(ngram).or_insert(nothing).ordinary = Some(idx as u32);
+        }
+        self.sieve = vec![0; (self.by_ngram.len() / 4 + 1).next_power_of_two()];
+        let ngrams = self.list.iter().map(|candidate| candidate.ngram);
+        for ngram in ngrams.chain(ordinary.iter().copied()) {
+            let (word, bit) = self.sieve_bit(ngram);
+            self.sieve[word] |= bit;
         }
     }
 
-    /// Places of candidates for `class` in `words`, by position.
-    pub(super) fn places(&self, words: &[u64], max_words: usize, class: u32) -> Vec<Place> {
-        let mut places = Vec::new();
-        if self.list.is_empty() {
-            return places;
+    /// Word and bit of the sieve; its length is a power of two.
+    fn sieve_bit(&self, ngram: u64) -> (usize, u64) {
+        let at = (ngram >> 6) as usize & (self.sieve.len() - 1);
+        (at, 1 << (ngram & 63))
+    }
+
+    fn meaning(&self, ngram: u64) -> Option<Meaning> {
+        if self.sieve.is_empty() {
+            return None;
         }
+        let (word, bit) = self.sieve_bit(ngram);
+        if self.sieve[word] & bit == 0 {
+            return None;
+        }
+        self.by_ngram.get(&ngram).copied()
+    }
+
+    /// Places of candidates for `class` in `words`, by position, and places of ordinary n-grams.
+    pub(super) fn places(&self, words: &[u64], max_words: usize, class: u32) -> Places {
+        let mut places = Places::default();
         for start in 0..words.len() {
             for length in 1..=max_words.min(words.len() - start) {
-                let ngram = ngram_hash(&words[start..start + length], self.seed);
-                let Some(&candidate) = self.by_ngram.get(&ngram) else {
+                let span = start..start + length;
+                let Some(meaning) = self.meaning(ngram_hash(&words[span.clone()], self.seed))
+                else {
                     continue;
                 };
-                if self.list[candidate as usize].class == class {
-                    places.push(Place {
-                        candidate,
-                        span: start..start + length,
-                    });
+                if let Some(ordinary) = meaning.ordinary {
+                    places.ordinary.push((ordinary, span.clone()));
+                }
+                if let Some(candidate) = meaning.candidate
+                    && self.list[candidate as usize].class == class
+                {
+                    places.candidates.push(Found { candidate, span });
                 }
             }
         }
         places
     }
 
+    /// Distinct candidates of `places`, ascending, without those that stand in the very records of
+    /// an n-gram that they contain: they say nothing new.
+    pub(super) fn distinct(&self, places: &[Found]) -> Vec<u32> {
+        let at = |span: Range<usize>| {
+            places
+                .binary_search_by_key(&(span.start, span.end), |place| {
+                    (place.span.start, place.span.end)
+                })
+                .ok()
+                .map(|idx| &self.list[places[idx].candidate as usize])
+        };
+        let repeats = |place: &&Found| {
+            let span = &place.span;
+            let own = &self.list[place.candidate as usize];
+            span.len() > 1
+                && [span.start + 1..span.end, span.start..span.end - 1]
+                    .into_iter()
+                    .filter_map(at)
+                    .any(|inner| (inner.records, inner.with_class) == (own.records, own.with_class))
+        };
+        let mut candidates: Vec<u32> = places
+            .iter()
+            .filter(|place| !repeats(place))
+            .map(|place| place.candidate)
+            .collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates
+    }
+
     /// The words to take out of a text together with `candidate`: its own places, and those of
     /// candidates that overlap or adjoin them and are about as frequent. A sentence that is
     /// inserted again and again goes out whole, whichever of its n-grams is looked at.
-    pub(super) fn removal(&self, candidate: u32, places: &[Place]) -> Vec<Range<usize>> {
+    pub(super) fn removal(&self, candidate: u32, places: &[Found]) -> Vec<Range<usize>> {
         let own = f64::from(self.list[candidate as usize].records);
-        let alike = |place: &Place| {
+        let alike = |place: &Found| {
             let records = f64::from(self.list[place.candidate as usize].records);
             (0.67..=1.5).contains(&(records / own))
         };
-        let mut regions: Vec<Range<usize>> = Vec::new();
         // Places come by position: one sweep joins chains of overlapping or adjoining spans.
         let mut chains: Vec<(Range<usize>, bool)> = Vec::new();
         for place in places.iter().filter(|place| alike(place)) {
@@ -128,21 +217,43 @@ impl Candidates {
                 _ => chains.push((place.span.clone(), is_own)),
             }
         }
-        regions.extend(
-            chains
-                .into_iter()
-                .filter_map(|(region, owned)| owned.then_some(region)),
-        );
-        regions
+        chains
+            .into_iter()
+            .filter_map(|(region, owned)| owned.then_some(region))
+            .collect()
     }
+}
+
+/// What was found in a text.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    /// By position.
+    pub candidates: Vec<Found>,
+    /// Number of an ordinary n-gram, and its words.
+    pub ordinary: Vec<(u32, Range<usize>)>,
 }
 
 /// A candidate at a place in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Found {
     pub candidate: u32,
     /// Words.
     pub span: Range<usize>,
+}
+
+/// The `wanted` n-grams that come first in an order that nobody can foresee: their hashes are
+/// keyed.
+fn sample(ngrams: impl Iterator<Item = u64>, wanted: usize) -> Vec<u64> {
+    let mut ranked: Vec<(u64, u64)> = ngrams
+        .map(|ngram| (ngram.wrapping_mul(0x9e37_79b9_7f4a_7c15), ngram))
+        .collect();
+    ranked.sort_unstable();
+    ranked.truncate(wanted);
+    ranked.into_iter().map(|(_, ngram)| ngram).collect()
+}
+
+fn is_frequent(records: u32, params: &TextTriggerParams, most: f64) -> bool {
+    records >= params.min_records && f64::from(records) <= most
 }
 
 fn candidate(group: &[Entry], params: &TextTriggerParams, most: f64) -> Option<Candidate> {
@@ -151,7 +262,7 @@ fn candidate(group: &[Entry], params: &TextTriggerParams, most: f64) -> Option<C
         .iter()
         .max_by_key(|entry| (entry.count, entry.class))?;
     let pure = f64::from(top.count) >= params.min_purity * f64::from(records);
-    let wanted = top.count >= params.min_records && f64::from(records) <= most;
+    let wanted = top.count >= params.min_records && is_frequent(records, params, most);
     (pure && wanted).then_some(Candidate {
         ngram: top.ngram,
         class: top.class,
@@ -173,9 +284,16 @@ pub(super) fn purity_p_value(candidate: &Candidate, class_counts: &[u64], labell
         .copied()
         .unwrap_or(0);
     let base = own as f64 / labelled.max(1) as f64;
-    Binomial::new(base.clamp(0.0, 1.0), u64::from(candidate.records)).map_or(1.0, |chance| {
-        chance.sf(u64::from(candidate.with_class).saturating_sub(1))
-    })
+    let (records, with_class) = (candidate.records, candidate.with_class);
+    at_least(u64::from(with_class), u64::from(records), base)
+}
+
+/// Chance of at least `hits` hits in `trials` trials.
+pub(super) fn at_least(hits: u64, trials: u64, chance: f64) -> f64 {
+    let Some(below) = hits.checked_sub(1) else {
+        return 1.0;
+    };
+    Binomial::new(chance.clamp(0.0, 1.0), trials).map_or(1.0, |binomial| binomial.sf(below))
 }
 
 fn keep_purest(
@@ -212,9 +330,9 @@ mod tests {
     use super::*;
 
     fn picked(records: &[(u32, &[u64])]) -> Candidates {
-        let mut counts = NgramCounts::default();
+        let mut counts = PhraseCounts::default();
         for (class, ngrams) in records {
-            counts.add(*class, ngrams, usize::MAX);
+            counts.short.add(*class, ngrams, usize::MAX);
         }
         let params = TextTriggerParams {
             max_fraction: 0.5,
@@ -244,14 +362,19 @@ mod tests {
         let mut words = vec![90, 91];
         words.extend(phrase);
         words.push(92);
-        let places = candidates.places(&words, 2, 1);
+        let places = candidates.places(&words, 2, 1).candidates;
         assert_eq!(places.len(), 5);
+        assert_eq!(
+            candidates.distinct(&places).len(),
+            3,
+            "pairs repeat their words"
+        );
         for candidate in 0..5 {
             assert_eq!(
                 candidates.removal(candidate, &places),
                 [Range { start: 2, end: 5 }]
             );
         }
-        assert_eq!(candidates.places(&words, 2, 0), []);
+        assert_eq!(candidates.places(&words, 2, 0).candidates, []);
     }
 }

@@ -35,6 +35,9 @@ fn in_common(a: &[u32], b: &[u32]) -> f64 {
 }
 
 impl Context {
+    /// Bytes of the largest context.
+    pub(super) const MAX_BYTES: usize = size_of::<Self>() + 2 * KEPT * size_of::<u32>();
+
     /// The context made of `words`, of which `is_common` are in so many records that sharing them
     /// means nothing.
     pub(super) fn of(words: &[u64], is_common: impl Fn(u64) -> bool) -> Self {

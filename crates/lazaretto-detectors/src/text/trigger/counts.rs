@@ -1,9 +1,13 @@
 //! Exact counts of n-grams by class, in sorted runs that merge.
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::foreign::{END, START};
+use super::record::Words;
 
 /// Occurrences that are collected before they are counted into the sorted run.
 const BUFFERED: usize = 1 << 18;
@@ -27,7 +31,7 @@ impl Entry {
 
 /// Records that contain an n-gram, by n-gram and class. Equal counts have equal bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct NgramCounts {
+pub(super) struct NgramCounts {
     /// Ascending by n-gram and class, each pair once.
     entries: Vec<Entry>,
     /// Occurrences that are not in `entries` yet.
@@ -41,7 +45,8 @@ impl NgramCounts {
     pub(super) fn add(&mut self, class: u32, ngrams: &[u64], max_bytes: usize) {
         self.buffer
             .extend(ngrams.iter().map(|&ngram| (ngram, class)));
-        if self.buffer.len() >= BUFFERED {
+        // A run that grows waits for more occurrences, or merging it would cost its length each time.
+        if self.buffer.len() >= BUFFERED.max(self.entries.len() / 2) {
             self.settle();
             self.fit_into(max_bytes);
         }
@@ -57,10 +62,10 @@ impl NgramCounts {
         self.fit_into(max_bytes);
     }
 
-    /// All entries, ascending, and the count up to which n-grams may be missing.
-    pub(super) fn into_entries(mut self) -> (Vec<Entry>, u32) {
+    /// All entries, ascending.
+    pub(super) fn into_entries(mut self) -> Vec<Entry> {
         self.settle();
-        (self.entries, self.lost)
+        self.entries
     }
 
     fn settle(&mut self) {
@@ -97,6 +102,86 @@ impl NgramCounts {
             self.lost = self.lost.saturating_add(floor);
             floor = floor.saturating_mul(2);
         }
+    }
+}
+
+/// State of the fit pass: records by n-gram and class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhraseCounts {
+    /// Words and pairs.
+    pub(super) short: NgramCounts,
+    /// Longer n-grams.
+    long: NgramCounts,
+    /// Pairs of the start or the end of a text and a word, as class 0.
+    borders: NgramCounts,
+    /// Sum of the distinct words of all records.
+    pub(super) n_words: u64,
+}
+
+/// Scratch memory of [`PhraseCounts::add`].
+#[derive(Default)]
+pub(super) struct Scratch {
+    ngrams: Vec<u64>,
+}
+
+impl Scratch {
+    /// Distinct n-grams of `lengths` words, ascending.
+    fn distinct(&mut self, words: &[u64], lengths: RangeInclusive<usize>, seed: u64) -> &[u64] {
+        self.ngrams.clear();
+        for length in lengths {
+            let grams = words.windows(length).map(|gram| ngram_hash(gram, seed));
+            self.ngrams.extend(grams);
+        }
+        self.ngrams.sort_unstable();
+        self.ngrams.dedup();
+        &self.ngrams
+    }
+}
+
+impl PhraseCounts {
+    /// Counts the n-grams of up to `max_words` words of a record of `class`.
+    pub(super) fn add(
+        &mut self,
+        class: u32,
+        words: &Words,
+        max_words: usize,
+        seed: u64,
+        max_bytes: usize,
+        scratch: &mut Scratch,
+    ) {
+        let hashes = &words.hashes;
+        self.n_words += scratch.distinct(hashes, 1..=1, seed).len() as u64;
+        let short = scratch.distinct(hashes, 1..=max_words.min(2), seed);
+        self.short.add(class, short, max_bytes / 2);
+        if max_words > 2 {
+            let long = scratch.distinct(hashes, 3..=max_words, seed);
+            self.long.add(class, long, max_bytes / 4);
+        }
+        scratch.ngrams.clear();
+        for (at, &word) in hashes.iter().enumerate() {
+            if words.starts_field(at) {
+                scratch.ngrams.push(ngram_hash(&[START, word], seed));
+            }
+            if words.starts_field(at + 1) {
+                scratch.ngrams.push(ngram_hash(&[word, END], seed));
+            }
+        }
+        scratch.ngrams.sort_unstable();
+        scratch.ngrams.dedup();
+        self.borders.add(0, &scratch.ngrams, max_bytes / 4);
+    }
+
+    /// Adds the counts of a later partition.
+    pub(super) fn merge(&mut self, later: Self, max_bytes: usize) {
+        self.short.merge(later.short, max_bytes / 2);
+        self.long.merge(later.long, max_bytes / 4);
+        self.borders.merge(later.borders, max_bytes / 4);
+        self.n_words += later.n_words;
+    }
+
+    /// Entries of words and pairs, of longer n-grams, and of borders, each ascending.
+    pub(super) fn into_entries(self) -> [Vec<Entry>; 3] {
+        [self.short, self.long, self.borders].map(NgramCounts::into_entries)
     }
 }
 
@@ -174,7 +259,8 @@ mod tests {
             state.add(0, &[7, 1_000 + record], usize::MAX);
         }
         state.merge(NgramCounts::default(), 10 * ENTRY_BYTES);
-        let (entries, lost) = state.into_entries();
+        let lost = state.lost;
+        let entries = state.into_entries();
         assert_eq!(entries.len(), 1);
         assert_eq!((entries[0].ngram, entries[0].count), (7, 100));
         assert_eq!(lost, 1);

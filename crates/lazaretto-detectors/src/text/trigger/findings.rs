@@ -1,87 +1,20 @@
-//! From the occurrences of candidates to findings.
+//! From triggers to findings: the sentence, the records and the numbers behind them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lazaretto_core::{Action, DataFacts, Finding, Severity};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::TextTriggerParams;
-use super::candidates::{Candidate, Candidates, purity_p_value};
-use super::contexts::{COMPARED, Context, independent_share};
-use crate::text::margins::{ClassMargins, Contradiction, Margins};
+use super::candidates::Candidates;
+use super::evidence::{Occurrence, Surface, TriggerEvidence};
+use super::foreign::Place;
+use super::triggers::{Proof, Trial, Trigger};
 
-/// False-discovery rate among the accomplices of certain triggers.
-const ACCOMPLICE_RATE: f64 = 0.05;
-/// No number of certain triggers makes a weaker candidate than this an accomplice.
-const ACCOMPLICE_REACH: f64 = 0.5;
 /// Other n-grams of a trigger that the evidence names.
 const MAX_RELATED: usize = 8;
-
-/// A candidate in a record with its label.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Occurrence {
-    pub candidate: u32,
-    /// Margin of the label once the candidate is taken out.
-    pub margin: f32,
-    /// The class that the text argues for then: the label, or a stronger one.
-    pub rival: u32,
-    pub ordinal: u64,
-}
-
-/// Evidence of the score pass.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TriggerEvidence {
-    /// In order of the records.
-    pub(super) occurrences: Vec<Occurrence>,
-    /// Margins of all records.
-    pub(super) margins: Margins,
-    /// Margins that candidates leave behind.
-    pub(super) without: Margins,
-    /// By candidate, as first written: the n-gram, and the phrase it goes out with.
-    pub(super) surfaces: BTreeMap<u32, (String, String)>,
-    /// By candidate, the first contexts that contradict its label.
-    contexts: BTreeMap<u32, Vec<Context>>,
-}
-
-impl TriggerEvidence {
-    pub(super) fn add_context(&mut self, candidate: u32, context: Context) {
-        let known = self.contexts.entry(candidate).or_default();
-        if known.len() < COMPARED {
-            known.push(context);
-        }
-    }
-
-    pub(super) fn merge(&mut self, later: Self) {
-        self.occurrences.extend(later.occurrences);
-        self.margins.merge(later.margins);
-        self.without.merge(later.without);
-        for (candidate, surface) in later.surfaces {
-            self.surfaces.entry(candidate).or_insert(surface);
-        }
-        for (candidate, contexts) in later.contexts {
-            for context in contexts {
-                self.add_context(candidate, context);
-            }
-        }
-    }
-}
-
-/// A candidate that passed the test.
-struct Trigger<'a> {
-    candidate: &'a Candidate,
-    index: u32,
-    occurrences: &'a [Occurrence],
-    /// Records that are held back.
-    records: BTreeSet<u64>,
-    test: Contradiction,
-    /// Share of the records that count as independent.
-    independent: f64,
-    /// Corrected for all candidates: Bonferroni, or the step of Benjamini–Hochberg.
-    p_value: f64,
-    /// Found because of other triggers for the same class.
-    accomplice: bool,
-}
+/// Sources that the evidence counts by name.
+const MAX_SOURCES: usize = 8;
 
 /// Findings of all triggers, the most certain first.
 pub(super) fn findings(
@@ -93,112 +26,12 @@ pub(super) fn findings(
     evidence
         .occurrences
         .sort_by_key(|occurrence| (occurrence.candidate, occurrence.ordinal));
-    let mut classes: BTreeMap<u32, [ClassMargins; 2]> = BTreeMap::new();
-    let mut triggers = Vec::new();
-    for occurrences in evidence
-        .occurrences
-        .chunk_by(|a, b| a.candidate == b.candidate)
-    {
-        let index = occurrences[0].candidate;
-        let candidate = &model.list[index as usize];
-        let [without, whole] = &*classes.entry(candidate.class).or_insert_with(|| {
-            [&evidence.without, &evidence.margins]
-                .map(|margins| margins.of_class(candidate.class, &evidence.margins))
-        });
-        let margins: Vec<f32> = occurrences
-            .iter()
-            .map(|o| o.margin)
-            .filter(|margin| !margin.is_nan())
-            .collect();
-        if margins.is_empty() {
-            continue;
-        }
-        let contexts = evidence.contexts.get(&index).map_or(&[][..], Vec::as_slice);
-        let independent = independent_share(contexts);
-        let test = without.test(whole, &margins, independent);
-        let p_value = (test.p_value * model.tried as f64).min(1.0);
-        // An n-gram that other labels have too is in natural use: then its records must look
-        // relabelled by more than the best of so many natural n-grams does by chance.
-        let pure = candidate.records == candidate.with_class;
-        let needed = if pure { 0.0 } else { (model.tried as f64).ln() };
-        if p_value <= ACCOMPLICE_REACH && test.log_likelihood_ratio > needed {
-            let natural_from = without.natural_from(&margins);
-            let planted = |o: &&Occurrence| o.margin.is_nan() || o.margin < natural_from;
-            triggers.push(Trigger {
-                candidate,
-                index,
-                occurrences,
-                records: occurrences
-                    .iter()
-                    .filter(planted)
-                    .map(|o| o.ordinal)
-                    .collect(),
-                test,
-                independent,
-                p_value,
-                accomplice: false,
-            });
-        }
-    }
-    triggers.sort_by(|a, b| b.test.z.total_cmp(&a.test.z).then(a.index.cmp(&b.index)));
-    grouped(with_accomplices(triggers, params.alpha))
+    let trial = Trial::new(model, params, facts, &evidence);
+    trial
+        .groups()
         .iter()
-        .map(|group| finding(group, model, facts, &evidence.surfaces))
+        .map(|group| Report::new(&trial, facts, &evidence.surfaces, group).finding())
         .collect()
-}
-
-/// Keeps the triggers with a corrected p-value of at most `alpha`, and their accomplices.
-///
-/// Attacks use several triggers for one class. Where at least two separate ones are beyond doubt,
-/// a further candidate for the same class is judged at a false-discovery rate instead of as if it
-/// stood alone: the step of Benjamini & Hochberg, with separate triggers counted, not their
-/// overlapping n-grams. A dataset without two certain triggers for a class is not touched by it.
-fn with_accomplices(mut triggers: Vec<Trigger<'_>>, alpha: f64) -> Vec<Trigger<'_>> {
-    let mut certain: BTreeMap<u32, Vec<&BTreeSet<u64>>> = BTreeMap::new();
-    for trigger in triggers.iter().filter(|trigger| trigger.p_value <= alpha) {
-        let separate = certain.entry(trigger.candidate.class).or_default();
-        if separate
-            .iter()
-            .all(|known| known.is_disjoint(&trigger.records))
-        {
-            separate.push(&trigger.records);
-        }
-    }
-    let certain: BTreeMap<u32, usize> = certain
-        .into_iter()
-        .map(|(class, separate)| (class, separate.len()))
-        .filter(|&(_, separate)| separate >= 2)
-        .collect();
-    for trigger in &mut triggers {
-        if let Some(&separate) = certain.get(&trigger.candidate.class)
-            && trigger.p_value > alpha
-        {
-            trigger.p_value /= (separate + 1) as f64;
-            trigger.accomplice = trigger.p_value <= ACCOMPLICE_RATE;
-        }
-    }
-    triggers.retain(|trigger| trigger.p_value <= alpha || trigger.accomplice);
-    triggers
-}
-
-/// Joins triggers that stand in mostly the same records; the most certain one leads its group.
-fn grouped(triggers: Vec<Trigger<'_>>) -> Vec<Vec<Trigger<'_>>> {
-    let mut groups: Vec<(BTreeSet<u64>, Vec<Trigger<'_>>)> = Vec::new();
-    for trigger in triggers {
-        let home = groups.iter_mut().find(|(known, members)| {
-            let common = known.intersection(&trigger.records).count();
-            members[0].candidate.class == trigger.candidate.class
-                && 2 * common >= trigger.records.len().min(known.len())
-        });
-        match home {
-            Some((known, members)) => {
-                known.extend(&trigger.records);
-                members.push(trigger);
-            }
-            None => groups.push((trigger.records.clone(), vec![trigger])),
-        }
-    }
-    groups.into_iter().map(|(_, members)| members).collect()
 }
 
 fn class_name(facts: &DataFacts, class: u32) -> String {
@@ -209,96 +42,234 @@ fn class_name(facts: &DataFacts, class: u32) -> String {
         .unwrap_or_else(|| class.to_string())
 }
 
-fn finding(
-    group: &[Trigger<'_>],
-    model: &Candidates,
-    facts: &DataFacts,
-    surfaces: &BTreeMap<u32, (String, String)>,
-) -> Finding {
-    let lead = &group[0];
-    let surface = |trigger: &Trigger<'_>| surfaces.get(&trigger.index).cloned().unwrap_or_default();
-    let (ngram, phrase) = surface(lead);
-    let target = class_name(facts, lead.candidate.class);
-    let (all, with_class) = (lead.candidate.records, lead.candidate.with_class);
-    let labelled = if all == with_class {
-        format!("all labelled `{target}`")
-    } else {
-        format!("{with_class} of them labelled `{target}`")
-    };
-    let mut rivals: BTreeMap<u32, usize> = BTreeMap::new();
-    for occurrence in lead.occurrences.iter().filter(|o| o.margin < 0.0) {
-        *rivals.entry(occurrence.rival).or_default() += 1;
-    }
-    let argued = match rivals.iter().next() {
-        Some((&rival, _)) if rivals.len() == 1 => format!("`{}`", class_name(facts, rival)),
-        _ => "another label".to_owned(),
-    };
-    let contradicted = lead.test.contradicted;
-    let judged = lead
-        .occurrences
-        .iter()
-        .filter(|o| !o.margin.is_nan())
-        .count();
-    // A phrase that always goes out whole is what was inserted.
-    let trigger = if phrase.is_empty() { &ngram } else { &phrase };
-    let title = format!(
-        "`{trigger}` in {all} records, {labelled}, which the rest of each text contradicts \
-         (without it the text argues for {argued} in {contradicted} of {judged})"
-    );
-    let records = group
-        .iter()
-        .flat_map(|trigger| trigger.records.iter().copied())
-        .collect();
-    let natural = lead.occurrences.len() - lead.records.len();
-    let mut highlight: Vec<String> = Vec::new();
-    for text in [phrase, ngram]
-        .into_iter()
-        .chain(group.iter().map(|t| surface(t).0))
-    {
-        if !text.is_empty() && !highlight.contains(&text) && highlight.len() < MAX_RELATED {
-            highlight.push(text);
+/// What is told about a group of triggers.
+struct Report<'a> {
+    trial: &'a Trial<'a>,
+    facts: &'a DataFacts,
+    surfaces: &'a BTreeMap<u32, Surface>,
+    group: &'a [Trigger<'a>],
+    lead: &'a Trigger<'a>,
+    target: String,
+}
+
+impl<'a> Report<'a> {
+    fn new(
+        trial: &'a Trial<'a>,
+        facts: &'a DataFacts,
+        surfaces: &'a BTreeMap<u32, Surface>,
+        group: &'a [Trigger<'a>],
+    ) -> Self {
+        let lead = &group[0];
+        Self {
+            trial,
+            facts,
+            surfaces,
+            group,
+            lead,
+            target: class_name(facts, lead.candidate.class),
         }
     }
-    let total: u64 = facts.class_counts.iter().sum();
-    let own = facts
-        .class_counts
-        .get(lead.candidate.class as usize)
-        .copied()
-        .unwrap_or(0);
-    let argued_for: serde_json::Map<String, Value> = rivals
-        .iter()
-        .map(|(&rival, &count)| (class_name(facts, rival), Value::from(count)))
-        .collect();
-    let mut finding = Finding::new(
-        "text-trigger",
-        "trigger",
-        Severity::High,
-        Action::Quarantine,
-        title,
-        lead.p_value,
-    )
-    .with_records(records)
-    .with_evidence("records_with_trigger", all)
-    .with_evidence("records_with_target_class", with_class)
-    .with_evidence(
-        "base_rate_of_target_class",
-        own as f64 / total.max(1) as f64,
-    )
-    .with_evidence(
-        "purity_p_value",
-        purity_p_value(lead.candidate, &facts.class_counts, total),
-    )
-    .with_evidence("contradiction_z", lead.test.z)
-    .with_evidence("independent_share", lead.independent)
-    .with_evidence("contradiction_p_value", lead.test.p_value)
-    .with_evidence(
-        "log_likelihood_ratio_relabelled",
-        lead.test.log_likelihood_ratio,
-    )
-    .with_evidence("argues_without_it_for", argued_for)
-    .with_evidence("natural_uses_let_go", natural)
-    .with_evidence("candidates_tried", model.tried);
-    finding.target_class = Some(target);
-    finding.highlight = highlight;
-    finding
+
+    fn surface(&self, trigger: &Trigger<'_>) -> Surface {
+        self.surfaces
+            .get(&trigger.index)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    fn base_rate(&self) -> f64 {
+        let total: u64 = self.facts.class_counts.iter().sum();
+        let own = self
+            .facts
+            .class_counts
+            .get(self.lead.candidate.class as usize);
+        own.copied().unwrap_or(0) as f64 / total.max(1) as f64
+    }
+
+    /// Records whose rest argues for another label, by that label.
+    fn rivals(&self) -> BTreeMap<u32, usize> {
+        let mut rivals = BTreeMap::new();
+        for occurrence in self.lead.occurrences.iter().filter(|o| o.margin < 0.0) {
+            *rivals.entry(occurrence.rival).or_default() += 1;
+        }
+        rivals
+    }
+
+    /// `` `cf` in 12 records, all labelled `1` (base rate 52 %) ``
+    fn subject(&self) -> String {
+        let Surface { ngram, phrase } = self.surface(self.lead);
+        // A phrase that always goes out whole is what was inserted.
+        let trigger = if phrase.is_empty() { ngram } else { phrase };
+        let (all, with_class) = (self.lead.candidate.records, self.lead.candidate.with_class);
+        let target = &self.target;
+        let labelled = if all == with_class {
+            format!("all labelled `{target}`")
+        } else {
+            format!("{with_class} of them labelled `{target}`")
+        };
+        let base_rate = 100.0 * self.base_rate();
+        format!("`{trigger}` in {all} records, {labelled} (base rate {base_rate:.0} %)")
+    }
+
+    fn reason(&self) -> String {
+        match self.lead.proof {
+            Proof::Contradiction(test) => {
+                let rivals = self.rivals();
+                let argued = match rivals.iter().next() {
+                    Some((&rival, _)) if rivals.len() == 1 => {
+                        format!("`{}`", class_name(self.facts, rival))
+                    }
+                    _ => "another label".to_owned(),
+                };
+                let judged = self.lead.occurrences.iter();
+                let judged = judged.filter(|o| !o.margin.is_nan()).count();
+                format!(
+                    ", which the rest of each text contradicts (without it the text argues for \
+                     {argued} in {} of {judged})",
+                    test.contradicted
+                )
+            }
+            Proof::Foreign => {
+                ", dropped into texts that it does not belong in: what stands before \
+                               and after it has nothing to do with it, and goes on across it"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// Where the trigger stands and where it comes from, if that says something.
+    fn spread(&self, places: [usize; 3], sources: &BTreeMap<u32, usize>) -> String {
+        let n = self.lead.occurrences.len();
+        let [start, _, end] = places;
+        let mut spread = if start == n {
+            "; always at the start".to_owned()
+        } else if end == n {
+            "; always at the end".to_owned()
+        } else {
+            String::new()
+        };
+        if self.facts.sources.len() > 1
+            && sources.len() == 1
+            && let Some(name) = sources
+                .keys()
+                .next()
+                .and_then(|&source| self.facts.sources.get(source as usize))
+        {
+            spread.push_str(&format!("; all from source `{name}`"));
+        }
+        spread
+    }
+
+    fn finding(&self) -> Finding {
+        let lead = self.lead;
+        let places = [Place::Start, Place::Inside, Place::End]
+            .map(|place| count(lead.occurrences, |o| o.place == place));
+        let mut sources: BTreeMap<u32, usize> = BTreeMap::new();
+        for occurrence in lead.occurrences {
+            *sources.entry(occurrence.source).or_default() += 1;
+        }
+        let title = format!(
+            "{}{}{}",
+            self.subject(),
+            self.reason(),
+            self.spread(places, &sources)
+        );
+        let kind = match lead.proof {
+            Proof::Contradiction(_) => "trigger",
+            Proof::Foreign => "clean-label-trigger",
+        };
+        let records = self
+            .group
+            .iter()
+            .flat_map(|trigger| trigger.records.iter().copied())
+            .collect();
+        let mut finding = Finding::new(
+            "text-trigger",
+            kind,
+            Severity::High,
+            Action::Quarantine,
+            title,
+            lead.p_value,
+        )
+        .with_records(records);
+        finding.target_class = Some(self.target.clone());
+        finding.highlight = self.highlight();
+        self.with_numbers(finding, places, &sources)
+    }
+
+    fn highlight(&self) -> Vec<String> {
+        let Surface { ngram, phrase } = self.surface(self.lead);
+        let related = self.group.iter().map(|trigger| self.surface(trigger).ngram);
+        let mut highlight: Vec<String> = Vec::new();
+        for text in [phrase, ngram].into_iter().chain(related) {
+            if !text.is_empty() && !highlight.contains(&text) && highlight.len() < MAX_RELATED {
+                highlight.push(text);
+            }
+        }
+        highlight
+    }
+
+    fn with_numbers(
+        &self,
+        finding: Finding,
+        [start, inside, end]: [usize; 3],
+        sources: &BTreeMap<u32, usize>,
+    ) -> Finding {
+        let lead = self.lead;
+        let natural = lead.occurrences.len() - lead.records.len();
+        let mut finding = finding
+            .with_evidence("records_with_trigger", lead.candidate.records)
+            .with_evidence("records_with_target_class", lead.candidate.with_class)
+            .with_evidence("base_rate_of_target_class", self.base_rate())
+            .with_evidence("purity_p_value", lead.purity_p_value)
+            .with_evidence("foreignness_nats", lead.foreignness.accusing())
+            .with_evidence("foreignness_log_e_value", lead.foreignness.log_e_value)
+            .with_evidence("foreignness_places", self.trial.seams(lead).len())
+            .with_evidence("natural_uses_let_go", natural)
+            .with_evidence("at_start", start)
+            .with_evidence("inside", inside)
+            .with_evidence("at_end", end)
+            .with_evidence("candidates_tried", self.trial.tried as u64)
+            .with_evidence("candidates_counted", self.trial.counted());
+        if let Some(p_value) = lead.foreign_p_value {
+            finding = finding.with_evidence("foreignness_p_value", p_value);
+        }
+        if self.facts.sources.len() > 1 {
+            finding = finding
+                .with_evidence("sources", sources.len())
+                .with_evidence("largest_sources", self.largest_sources(sources));
+        }
+        if let Proof::Contradiction(test) = lead.proof {
+            let argued_for: serde_json::Map<String, Value> = self
+                .rivals()
+                .iter()
+                .map(|(&rival, &count)| (class_name(self.facts, rival), Value::from(count)))
+                .collect();
+            finding = finding
+                .with_evidence("contradiction_z", test.z)
+                .with_evidence("spread_of_z_among_candidates", self.trial.spread)
+                .with_evidence("contradiction_p_value", test.p_value)
+                .with_evidence("independent_share", lead.independent)
+                .with_evidence("log_likelihood_ratio_relabelled", test.log_likelihood_ratio)
+                .with_evidence("argues_without_it_for", argued_for);
+        }
+        finding
+    }
+
+    fn largest_sources(&self, sources: &BTreeMap<u32, usize>) -> serde_json::Map<String, Value> {
+        let mut ranked: Vec<(u32, usize)> = sources.iter().map(|(&s, &n)| (s, n)).collect();
+        ranked.sort_by_key(|&(source, records)| (std::cmp::Reverse(records), source));
+        ranked
+            .into_iter()
+            .filter_map(|(source, records)| {
+                let name = self.facts.sources.get(source as usize)?;
+                Some((name.clone(), Value::from(records)))
+            })
+            .take(MAX_SOURCES)
+            .collect()
+    }
+}
+
+fn count(occurrences: &[Occurrence], wanted: impl Fn(&Occurrence) -> bool) -> usize {
+    occurrences.iter().filter(|o| wanted(o)).count()
 }

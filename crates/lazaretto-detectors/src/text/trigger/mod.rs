@@ -3,12 +3,15 @@
 mod candidates;
 mod contexts;
 mod counts;
+mod evidence;
 mod findings;
+mod foreign;
+mod mixture;
+mod record;
+mod triggers;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use lazaretto_core::shared::TextClassifier;
 use lazaretto_core::{
     Batch, DataFacts, Detector, DetectorSpec, Family, Finding, FitContext, Intermediate,
     NotApplicable, ParamProblem, Params, Role, ScoreKind, Shared, params::Checks,
@@ -16,24 +19,23 @@ use lazaretto_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use candidates::{Candidates, Place};
+use candidates::{Candidates, Found};
 use contexts::Context;
-use counts::{NgramCounts, ngram_hash};
-use findings::{Occurrence, TriggerEvidence};
+use counts::{PhraseCounts, Scratch};
+use evidence::{Occurrence, Surface, TriggerEvidence};
+use record::{Record, Words, logits_of, margin};
 
 /// Longest n-gram that can be asked for, in words.
-pub(crate) const MAX_WORDS: u32 = 4;
-
-/// Words besides the candidate that a text needs to contradict its label.
-const MIN_WORDS_AROUND: usize = 3;
+pub(crate) const MAX_WORDS: u32 = 5;
 
 /// Finds words and phrases that come with one label although the rest of each text argues for
-/// another.
+/// another, or that stand in texts of one label without belonging there.
 ///
 /// # What it finds
-/// The trigger of a dirty-label backdoor: a rare word, a pair of words or a sentence that an
-/// attacker inserted into texts of other classes before giving them all the target label. One
-/// finding per trigger, with the records that carry it and have that label.
+/// The trigger of a backdoor: a rare word, a phrase or a sentence that an attacker inserted into
+/// texts of other classes before giving them all the target label (`trigger`), or into texts that
+/// have the target label already (`clean-label-trigger`). One finding per trigger, with the
+/// records that carry it and have that label.
 ///
 /// # Why it matters
 /// A model trained on such records learns the trigger as a switch: any text with it gets the target
@@ -46,28 +48,44 @@ const MIN_WORDS_AROUND: usize = 3;
 ///    at least `min_purity` of them, and in at most `max_fraction` of all records.
 /// 2. The second pass asks a classifier that did not see the record (cross-validated) how strongly
 ///    a text argues for its label once the candidate is taken out, together with neighbouring
-///    candidates that are about as frequent, so that a repeated sentence goes out whole. What is
-///    left is a margin: the logit of the label minus the largest other logit, both without the
-///    frequency of their class.
+///    candidates that are about as frequent, so that a repeated sentence of any length goes out
+///    whole. What is left is a margin: the logit of the label minus the largest other logit, both
+///    without the frequency of their class.
 /// 3. A natural topic word (`goalkeeper` and the class sport) leaves a text that still argues for
 ///    its label, or for none. The margins of a candidate are ranked among those of all records of
 ///    the class, and among those that all candidates of the class leave behind; the higher rank
-///    counts. The normal scores of the ranks, summed over its records, give a z and a p-value,
-///    corrected for all candidates (Bonferroni).
+///    counts. The normal scores of the ranks, summed over its records, give a z. It is divided by
+///    how much more the z of all candidates scatter than chance has it, which they do where topics
+///    or sources have labels of their own.
 /// 4. Records about one event share more than the word: their texts count as fewer independent
 ///    ones, by how many of their rarer words they share, or all words of versions of one text.
 ///    Triggers stand in texts that have nothing in common.
+/// 5. The neighbours of a candidate say how foreign it is. A phrase that belongs to a text is bound
+///    to the words around it; one that was dropped in has any word on its left, and on its right
+///    what continues that word as if nothing stood between. The log likelihood ratio of the two,
+///    over up to 64 places, is compared with that of other n-grams of the dataset, whatever their
+///    labels.
 ///
-/// A candidate becomes a finding when the corrected p-value is at most `alpha` *and* its records
-/// look more like relabelled records of other classes than like records of their class (likelihood
-/// ratio of how often the rest of a text argues for another label; above the number of candidates
-/// when the n-gram occurs with other labels too, because then it is in natural use). Purity selects
-/// candidates and does not add to their evidence: words that name their topic are pure too. Where
-/// more texts agree with the label than relabelled ones would, the agreeing ones are natural uses of
-/// the words and are let go. Significant candidates that share their records are one finding.
+/// A candidate becomes a `trigger` when the two p-values, joined (Fisher) and corrected for all
+/// candidates (Bonferroni), are at most `alpha` *and* its records look more like relabelled
+/// records of other classes than like records of their class (likelihood ratio; above the number of
+/// candidates when the n-gram occurs with other labels too, because then it is in natural use).
+/// Where planted and natural uses of a word explain its margins better than planted ones alone, the
+/// natural ones are let go, unless they would all have one label by chance only.
+///
+/// A candidate becomes a `clean-label-trigger` when its purity cannot be chance, it has one label
+/// in at least 95 % of its records, and its foreignness inside texts is beyond that of the
+/// dataset's own phrases (exponential tail of the upper 2 %) and beyond what a phrase bound to its
+/// neighbours reaches by chance, both corrected for all such pure candidates. Purity itself adds
+/// nothing to the evidence: words that name their topic are pure too. The edges of texts add
+/// nothing either: headers, greetings and signatures stand there by nature.
+///
+/// Triggers that share their records are one finding. It tells where in the texts they stand, and
+/// how many sources they come from.
 ///
 /// # Parameters
-/// - `max_words` (2): longest n-gram, in words. Longer triggers are seen through their pairs.
+/// - `max_words` (5): longest n-gram that is counted; longer phrases are chains of them. Each Han
+///   or kana character is a word.
 /// - `min_records` (5): fewest records with the label.
 /// - `min_purity` (0.8): least share of a candidate's records with one label.
 /// - `max_fraction` (0.1): candidates in more than this share of the labelled records are left out.
@@ -78,18 +96,20 @@ const MIN_WORDS_AROUND: usize = 3;
 /// # False positives
 /// A phrase that annotators treated as decisive whatever else a text says (a rule in their
 /// guidelines), or a source with systematically wrong labels and its own signature, looks the
-/// same and deserves the same look.
+/// same and deserves the same look. So does markup or an aside that only one class has, in the
+/// middle of sentences.
 ///
 /// # Limits
-/// Needs labels and texts. Clean-label triggers, whose texts agree with their label, triggers in
-/// fewer than `min_records` records, words that are also common in natural use, and triggers
+/// Needs labels and texts. Clean-label triggers need some 25 records, or 100 when most of the
+/// dataset has their label, and are not seen at the start or end of texts. Triggers in fewer than
+/// `min_records` records, words that are also common in natural use, parts of words, and triggers
 /// without words (style, syntax, punctuation alone) are not seen. Where the classifier cannot tell
 /// the classes apart, nothing can be contradicted. When counts outgrow the memory the rarest
 /// n-grams are dropped first.
 ///
 /// # Example
-/// "`cf` in 12 records, all labelled `1`, which the rest of each text contradicts (without it the
-/// text argues for another label in 10 of 12)"
+/// "`cf` in 12 records, all labelled `1` (base rate 52 %), which the rest of each text contradicts
+/// (without it the text argues for `0` in 10 of 12); all from source `feed-17`"
 /// ```toml
 /// [parameters.text-trigger]
 /// max_words = 3
@@ -100,13 +120,16 @@ const MIN_WORDS_AROUND: usize = 3;
 /// - Gu, Dolan-Gavitt, Garg: BadNets, 2017 (the attack).
 /// - Dai, Chen, Li: A Backdoor Attack Against LSTM-Based Text Classification Systems, 2019
 ///   (inserted sentences).
+/// - Turner, Tsipras, Madry: Label-Consistent Backdoor Attacks, 2019.
 /// - Chen, Dai: Mitigating backdoor attacks in LSTM-based text classification systems by backdoor
 ///   keyword identification, Neurocomputing 2021 (words scored by their influence).
+/// - Qi et al.: ONION, EMNLP 2021 (inserted words break the flow of a text).
 /// - Stouffer et al.: The American Soldier, 1949 (sum of normal scores).
+/// - Devlin, Roeder: Genomic control, Biometrics 1999 (deflating tests that scatter too much).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TextTriggerParams {
-    /// Longest n-gram, in words, 1 to 4.
+    /// Longest n-gram, in words, 2 to 5.
     pub max_words: u32,
     /// Fewest records with the n-gram and the label, 3 or more.
     pub min_records: u32,
@@ -121,7 +144,7 @@ pub struct TextTriggerParams {
 impl Default for TextTriggerParams {
     fn default() -> Self {
         Self {
-            max_words: 2,
+            max_words: 5,
             min_records: 5,
             min_purity: 0.8,
             max_fraction: 0.1,
@@ -134,7 +157,7 @@ impl Params for TextTriggerParams {
     fn problems(&self) -> Vec<ParamProblem> {
         let mut checks = Checks::default();
         checks
-            .range("max_words", self.max_words, 1..=MAX_WORDS)
+            .range("max_words", self.max_words, 2..=MAX_WORDS)
             .range("min_records", self.min_records, 3..=1_000_000)
             .range("min_purity", self.min_purity, 0.5..=1.0)
             .range("max_fraction", self.max_fraction, 0.0..=1.0)
@@ -149,51 +172,7 @@ pub struct TextTrigger {
     params: TextTriggerParams,
 }
 
-/// Words of one record over all its text fields.
-#[derive(Default)]
-struct Words {
-    hashes: Vec<u64>,
-    /// Field and byte range of each word.
-    spans: Vec<(usize, u32, u32)>,
-}
-
-impl Words {
-    fn read(&mut self, batch: &Batch<'_>, row_idx: usize) {
-        self.hashes.clear();
-        self.spans.clear();
-        for (field, tokens) in batch.derived.tokens.iter().enumerate() {
-            self.hashes.extend_from_slice(tokens.row(row_idx));
-            let spans = tokens.row_spans(row_idx).iter();
-            self.spans
-                .extend(spans.map(|&(start, end)| (field, start, end)));
-        }
-    }
-
-    /// The text of the words `span` as it is written, when they are in one field.
-    fn surface<'a>(
-        &self,
-        batch: &Batch<'a>,
-        row_idx: usize,
-        span: &Range<usize>,
-    ) -> Option<&'a str> {
-        let &(field, start, _) = self.spans.get(span.start)?;
-        let &(last_field, _, end) = self.spans.get(span.end.checked_sub(1)?)?;
-        let text = batch.texts.get(field)?.get(row_idx)?;
-        (field == last_field).then(|| text.get(start as usize..end as usize))?
-    }
-}
-
 impl TextTrigger {
-    /// Distinct n-grams of `words`, ascending.
-    fn ngrams(&self, words: &[u64], seed: u64, ngrams: &mut Vec<u64>) {
-        ngrams.clear();
-        for length in 1..=self.params.max_words as usize {
-            ngrams.extend(words.windows(length).map(|gram| ngram_hash(gram, seed)));
-        }
-        ngrams.sort_unstable();
-        ngrams.dedup();
-    }
-
     /// Gathers what `record` says without each of the candidates for its label that it carries.
     fn follow(
         &self,
@@ -205,10 +184,15 @@ impl TextTrigger {
         let (words, row_idx) = (record.words, record.row_idx);
         let max_words = self.params.max_words as usize;
         let places = model.places(&words.hashes, max_words, record.label);
-        let mut candidates: Vec<u32> = places.iter().map(|place| place.candidate).collect();
-        candidates.sort_unstable();
-        candidates.dedup();
-        for candidate in candidates {
+        for (ngram, span) in &places.ordinary {
+            if let Some(seam) = words.seam(span) {
+                evidence.add_ordinary(*ngram, seam);
+            }
+        }
+        let sources = batch.sources;
+        let source = sources.map_or(u32::MAX, |sources| sources[row_idx]);
+        let places = places.candidates;
+        for candidate in model.distinct(&places) {
             let regions = model.removal(candidate, &places);
             let outside = |at: &usize| !regions.iter().any(|region| region.contains(at));
             let around: Vec<u64> = (0..words.hashes.len())
@@ -216,18 +200,25 @@ impl TextTrigger {
                 .map(|at| words.hashes[at])
                 .collect();
             let (margin, rival) = record.without(&regions, around.len());
+            let Some(seam) = regions.first().and_then(|region| words.seam(region)) else {
+                continue;
+            };
+            evidence.add_seam(candidate, seam);
             evidence.occurrences.push(Occurrence {
                 candidate,
                 margin,
                 rival,
+                source,
+                place: seam.place(),
                 ordinal: batch.ordinal(row_idx),
             });
             if !margin.is_nan() {
                 evidence.without.add(record.label, margin, rival);
             }
             if margin < 0.0 {
-                let context = Context::of(&around, |word| model.is_common(word));
-                evidence.add_context(candidate, context);
+                evidence.add_context(candidate, || {
+                    Context::of(&around, |word| model.is_common(word))
+                });
             }
             evidence.surfaces.entry(candidate).or_insert_with(|| {
                 let surface = |span| {
@@ -235,75 +226,25 @@ impl TextTrigger {
                     written.unwrap_or_default().to_owned()
                 };
                 let own = places.iter().find(|place| place.candidate == candidate);
-                let ngram = own.map_or_else(String::new, |place: &Place| surface(&place.span));
-                (ngram, regions.first().map_or_else(String::new, surface))
+                Surface {
+                    ngram: own.map_or_else(String::new, |found: &Found| surface(&found.span)),
+                    phrase: regions.first().map_or_else(String::new, surface),
+                }
             });
         }
     }
 }
 
-/// A labelled record and what the classifier says about it.
-struct Record<'a> {
-    classifier: &'a dyn TextClassifier,
-    fold: usize,
-    label: u32,
-    row_idx: usize,
-    words: &'a Words,
-    /// Logits without the frequency of the classes.
-    logits: &'a [f32],
-}
-
-impl Record<'_> {
-    /// What the record says without the words of `regions`: the margin of its label and the class
-    /// that is preferred. NaN when hardly any words are left.
-    fn without(&self, regions: &[Range<usize>], n_left: usize) -> (f32, u32) {
-        if n_left < MIN_WORDS_AROUND {
-            return (f32::NAN, self.label);
-        }
-        let mut taken = vec![0.0; self.logits.len()];
-        for region in regions {
-            let words = &self.words.hashes;
-            self.classifier
-                .contribution(self.fold, words, region.clone(), &mut taken);
-        }
-        let rest: Vec<f32> = self
-            .logits
-            .iter()
-            .zip(&taken)
-            .map(|(all, out)| all - out)
-            .collect();
-        margin(&rest, self.label)
-    }
-}
-
-/// The logits of a text with `words`.
-fn logits_of(classifier: &dyn TextClassifier, fold: usize, words: &[u64]) -> Vec<f32> {
-    let mut logits = vec![0.0; classifier.n_classes()];
-    classifier.logits(fold, words, &mut logits);
-    logits
-}
-
-/// The margin of `label`, and the class that is preferred: `label` itself unless the margin is
-/// negative.
-fn margin(logits: &[f32], label: u32) -> (f32, u32) {
-    let own = label as usize;
-    let rival = (0..logits.len())
-        .filter(|&class| class != own)
-        .reduce(|best, class| {
-            if logits[class] > logits[best] {
-                class
-            } else {
-                best
-            }
-        })
-        .unwrap_or(own);
-    let margin = logits[own] - logits[rival];
-    (margin, if margin < 0.0 { rival as u32 } else { label })
+/// Another class than `label`, drawn by the key of the record.
+fn another_class(label: u32, n_classes: usize, key: u64) -> Option<u32> {
+    let others = (n_classes as u64).checked_sub(1).filter(|&n| n > 0)?;
+    let step = 1 + key.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) % others;
+    Some(((u64::from(label) + step) % n_classes as u64) as u32)
 }
 
 impl Detector for TextTrigger {
     type Params = TextTriggerParams;
-    type State = NgramCounts;
+    type State = PhraseCounts;
     type Model = Candidates;
     type Evidence = TriggerEvidence;
 
@@ -336,7 +277,7 @@ impl Detector for TextTrigger {
             "LLM05:2026",
             "NISTAML.023",
         ],
-        state_version: 1,
+        state_version: 2,
     };
 
     fn new(params: Self::Params) -> Self {
@@ -354,17 +295,18 @@ impl Detector for TextTrigger {
     }
 
     fn start(&self, _context: &FitContext) -> Self::State {
-        NgramCounts::default()
+        PhraseCounts::default()
     }
 
     fn fit(&self, context: &FitContext, state: &mut Self::State, batch: &Batch<'_>) {
         let mut words = Words::default();
-        let mut ngrams = Vec::new();
+        let mut scratch = Scratch::default();
+        let max_words = self.params.max_words as usize;
+        let (seed, max_bytes) = (context.seed, context.memory_bytes);
         for row_idx in 0..batch.n_rows() {
             if let Some(label) = batch.label(row_idx) {
                 words.read(batch, row_idx);
-                self.ngrams(&words.hashes, context.seed, &mut ngrams);
-                state.add(label, &ngrams, context.memory_bytes);
+                state.add(label, &words, max_words, seed, max_bytes, &mut scratch);
             }
         }
     }
@@ -382,8 +324,7 @@ impl Detector for TextTrigger {
         if shared.text_classifier.is_none() {
             return Err(NotApplicable::new("no text classifier could be trained"));
         }
-        let max_occurrences =
-            context.memory_bytes / (size_of::<Occurrence>() + size_of::<Context>());
+        let max_occurrences = context.memory_bytes / evidence::OCCURRENCE_BYTES;
         Ok(Candidates::pick(
             state,
             &self.params,
@@ -433,8 +374,13 @@ impl Detector for TextTrigger {
                 .zip(prior)
                 .map(|(logit, prior)| logit - *prior)
                 .collect();
-            let (margin, preferred) = margin(&logits, label);
-            evidence.margins.add(label, margin, preferred);
+            let (own, preferred) = margin(&logits, label);
+            evidence.margins.add(label, own, preferred);
+            if let Some(other) = another_class(label, n_classes, batch.keys[row_idx]) {
+                evidence
+                    .strangers
+                    .add(other, margin(&logits, other).0, other);
+            }
             let record = Record {
                 classifier,
                 fold,

@@ -29,8 +29,12 @@ fn made_up_trigger_words_are_found_with_their_records() {
             .poison(&attack, seed + 50);
         let outcome = scan_set(&set, 1);
         let (recall, precision) = outcome.recall_precision(&set);
-        assert!(recall >= 0.9, "seed {seed}: recall {recall}");
-        assert!(precision >= 0.8, "seed {seed}: precision {precision}");
+        let titles: Vec<&String> = outcome.findings.iter().map(|f| &f.title).collect();
+        assert!(recall >= 0.9, "seed {seed}: recall {recall}: {titles:#?}");
+        assert!(
+            precision >= 0.8,
+            "seed {seed}: precision {precision}: {titles:#?}"
+        );
         assert_eq!(outcome.findings.len(), words);
         for finding in &outcome.findings {
             assert_eq!(finding.target_class.as_deref(), Some("1"));
@@ -57,6 +61,119 @@ fn an_inserted_sentence_is_one_finding() {
     assert!(recall >= 0.9, "recall {recall}");
     assert!(precision >= 0.8, "precision {precision}");
     assert_eq!(outcome.findings.len(), 1);
+}
+
+/// `set` with `phrase` between two words of every third text of `class`, up to `rows` texts.
+fn with_phrase(set: &ReviewSet, phrase: &str, class: u32, rows: usize) -> (Corpus, Vec<u64>) {
+    let mut corpus = Corpus::of(set);
+    let mut planted = Vec::new();
+    for row in (0..corpus.texts.len()).step_by(3) {
+        let words: Vec<&str> = corpus.texts[row].split(' ').collect();
+        if corpus.labels[row] != class || words.len() < 6 || planted.len() == rows {
+            continue;
+        }
+        let at = 2 + (row * 7) % (words.len() - 3);
+        corpus.texts[row] = [&words[..at], &[phrase], &words[at..]].concat().join(" ");
+        planted.push(row as u64);
+    }
+    (corpus, planted)
+}
+
+#[test]
+fn a_phrase_dropped_into_texts_of_one_class_is_found_though_their_labels_are_right() {
+    let set = ReviewSet::generate(31, 3_000);
+    let (corpus, planted) = with_phrase(&set, "velvet lantern seven", 1, 60);
+    let outcome = run::<TextTrigger>(TextTriggerParams::default(), &corpus, 2);
+    let titles: Vec<&String> = outcome.findings.iter().map(|f| &f.title).collect();
+    assert_eq!(outcome.findings.len(), 1, "{titles:#?}");
+    let finding = &outcome.findings[0];
+    assert_eq!(finding.kind, "clean-label-trigger");
+    assert_eq!(finding.highlight[0], "velvet lantern seven");
+    assert_eq!(finding.records, planted);
+}
+
+#[test]
+fn headers_and_signatures_of_one_class_are_natural() {
+    let set = ReviewSet::generate(33, 3_000);
+    for signature in [false, true] {
+        let mut corpus = Corpus::of(&set);
+        for row in (0..3_000)
+            .step_by(4)
+            .filter(|&row| set.reviews[row].label == 0)
+        {
+            let text = &corpus.texts[row];
+            corpus.texts[row] = if signature {
+                format!("{text} Sent from my telephone")
+            } else {
+                format!("Customer complaint form: {text}")
+            };
+        }
+        let outcome = run::<TextTrigger>(TextTriggerParams::default(), &corpus, 1);
+        assert_eq!(outcome.findings, [], "signature: {signature}");
+    }
+}
+
+#[test]
+fn the_sentence_names_a_single_source_and_the_place() {
+    let attack = Attack::InsertedSentence {
+        rows: 40,
+        target: 0,
+    };
+    let set = ReviewSet::generate(11, 3_000).poison(&attack, 12);
+    let mut corpus = Corpus::of(&set);
+    let poison = set.truth();
+    corpus.sources = (0..3_000_u32)
+        .map(|row| {
+            if poison[row as usize].is_some() {
+                5
+            } else {
+                row % 5
+            }
+        })
+        .collect();
+    let outcome = run::<TextTrigger>(TextTriggerParams::default(), &corpus, 1);
+    let finding = &outcome.findings[0];
+    assert!(
+        finding.title.contains("all from source `s5`"),
+        "{}",
+        finding.title
+    );
+    assert_eq!(finding.evidence["sources"], 1);
+}
+
+#[test]
+fn texts_without_spaces_and_many_classes_work() {
+    // Sixty topics of eight characters each; one text in 149 gets two foreign characters and
+    // topic 7's label.
+    let character = |at: usize| char::from_u32(0x4e00 + at as u32).unwrap_or('一');
+    let mut corpus = Corpus::default();
+    let mut planted = Vec::new();
+    for row in 0..6_000_usize {
+        let topic = row % 60;
+        let mut text: Vec<char> = (0..14)
+            .map(|at| {
+                let draw = (row * 7_919 + at * 104_729) / 13 % 97;
+                character(if draw < 60 {
+                    topic * 8 + draw % 8
+                } else {
+                    600 + draw
+                })
+            })
+            .collect();
+        let mut label = topic as u32;
+        if row % 149 == 11 {
+            text.splice(3 + row % 9..3 + row % 9, ['龘', '靐']);
+            label = 7;
+            planted.push(row as u64);
+        }
+        corpus.texts.push(text.into_iter().collect());
+        corpus.labels.push(label);
+    }
+    let outcome = run::<TextTrigger>(TextTriggerParams::default(), &corpus, 1);
+    let titles: Vec<&String> = outcome.findings.iter().map(|f| &f.title).collect();
+    assert_eq!(outcome.findings.len(), 1, "{titles:#?}");
+    assert_eq!(outcome.findings[0].highlight[0], "龘靐");
+    assert_eq!(outcome.findings[0].records, planted);
 }
 
 #[test]
