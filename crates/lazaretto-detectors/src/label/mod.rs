@@ -2,8 +2,8 @@
 
 mod confident_joint;
 pub mod confident_learning;
-pub mod probe_influence;
 pub mod label_shift;
 mod opinion;
+pub mod probe_influence;
 mod separate_mode;
 mod source_shift;
