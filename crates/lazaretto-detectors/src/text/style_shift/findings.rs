@@ -9,6 +9,8 @@ use statrs::distribution::{Binomial, DiscreteCDF};
 use super::StyleShiftParams;
 use super::mixture::ClassStyle;
 use super::model::StyleModel;
+use super::phrases::Phrases;
+use super::pieces::Piece;
 
 /// A record of the group of its class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,15 +30,18 @@ pub(super) struct Member {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StyleEvidence {
     members: Vec<Member>,
+    phrases: Phrases,
 }
 
 impl StyleEvidence {
-    pub(super) fn add(&mut self, member: Member) {
+    pub(super) fn add(&mut self, member: Member, pieces: &[Piece]) {
+        self.phrases.add(member.class, pieces);
         self.members.push(member);
     }
 
     pub(super) fn merge(&mut self, later: Self) {
         self.members.extend(later.members);
+        self.phrases.merge(later.phrases);
     }
 
     /// The groups whose content argues for other classes, the most certain first.
@@ -60,7 +65,8 @@ impl StyleEvidence {
                 let group = Group::of(&members, style, n_judged);
                 let beyond_doubt = group.p_value <= params.alpha
                     && group.n_witnesses >= params.min_records as u64
-                    && members.iter().any(|member| member.held);
+                    && members.iter().any(|member| member.held)
+                    && !self.phrases.explain(class);
                 beyond_doubt.then(|| group.finding(detector, style, name, &members))
             })
             .collect();

@@ -5,6 +5,7 @@ mod features;
 mod findings;
 mod mixture;
 mod model;
+mod phrases;
 mod pieces;
 
 use lazaretto_core::{
@@ -51,6 +52,8 @@ const SAMPLED_BYTES: usize = 2 * (pieces::MAX_PIECES * size_of::<Piece>() + 64);
 /// A group becomes a finding when its style is rare in the other classes and its content contradicts
 /// the label more often than half-way between the rest of the class and the records of other
 /// classes, with a binomial p-value over distinct contents, corrected for classes and group sizes.
+/// Where half of the group shares a phrase of four words, that phrase is the cause and not a way of
+/// writing: `text-trigger` names it.
 ///
 /// # Parameters
 /// - `sample` (16384): texts from which styles are learned, chosen by keyed hash; less where
@@ -290,13 +293,14 @@ impl Detector for StyleShift {
             };
             *score = judged.score;
             if judged.in_group {
-                evidence.add(Member {
+                let member = Member {
                     class: label,
                     ordinal: batch.ordinal(row_idx),
                     content: judged.content,
                     margin: judged.margin,
                     held: judged.held,
-                });
+                };
+                evidence.add(member, &scratch.pieces);
             }
         }
         scores

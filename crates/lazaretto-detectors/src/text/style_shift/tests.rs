@@ -72,6 +72,15 @@ fn texts_rewritten_in_one_pattern_are_found_with_their_records() {
 }
 
 #[test]
+fn a_phrase_that_is_repeated_is_not_a_way_of_writing() {
+    let mut corpus = Corpus::of(&ReviewSet::generate(7, 3_000));
+    restyle(&mut corpus, 16, |_, text| {
+        format!("I saw this with my cousin Ada, {text}")
+    });
+    assert_eq!(scan(&corpus, 1).findings, []);
+}
+
+#[test]
 fn clean_reviews_and_flipped_labels_are_no_style() {
     for seed in 0..4 {
         let set = ReviewSet::generate(seed, 2_000).with_nuisances(seed);
