@@ -61,12 +61,13 @@ pub struct Witness {
 const LABEL_WEIGHT: f64 = 10.0;
 /// Weight of detectors whose question another one asks better.
 const COVERED_WEIGHT: f64 = 1e-3;
-/// Detectors that another one covers: the ensemble holds neighbour distances of its own, and
+/// Detectors that another one covers in tables: the ensemble holds neighbour distances of its own, and
 /// counted twice they drown the rest of it. Mean AP on 21 `ADBench` sets is 0.36 with both at the
 /// same weight and 0.40 with the ensemble alone.
 const COVERED: &[(&str, &str)] = &[("knn-distance", "tabular-ensemble")];
 
-/// How much a detector counts among `deciding` ones.
+/// How much a detector counts among `deciding` ones, in tables and texts. Among vectors all count
+/// the same.
 ///
 /// A label that the content contradicts is a defect whatever its cause. A record that is merely
 /// unusual is one in few cases, and every dataset has plenty of them; at equal weights they bury

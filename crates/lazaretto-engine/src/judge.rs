@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use lazaretto_core::report::Counts;
-use lazaretto_core::{Action, Finding, Role, RowHash, ScoreKind, Verdict};
+use lazaretto_core::{Action, DataFacts, Finding, Role, RowHash, ScoreKind, Verdict};
 use lazaretto_io::{
     Decisions, IoError, RecordId, RecordNote, RunFolder, ScoreRow, ScoresWriter, score_batch,
 };
@@ -242,6 +242,7 @@ pub(crate) fn null_scores(settings: &Settings) -> u64 {
 
 pub(crate) fn calibrate(
     models: &[Modelled<'_>],
+    facts: &DataFacts,
     spill: &Spill,
     max_scores: u64,
 ) -> Result<Vec<Calibrated>, EngineError> {
@@ -278,6 +279,10 @@ pub(crate) fn calibrate(
             rates,
             weight: 1.0,
         });
+    }
+    // Among vectors the distances are as good a witness as the labels: all count the same.
+    if facts.embedding_dim.is_some() {
+        return Ok(calibrated);
     }
     let deciding = calibrated.iter().filter(|detector| detector.decides());
     let deciding: Vec<&str> = deciding.map(|detector| detector.id).collect();

@@ -217,7 +217,7 @@ impl<'a> Scan<'a> {
         clock.lap("fit");
         let (spill, findings) = scan.score(&models, &shared, &features, &scratch)?;
         clock.lap("score");
-        let calibrated = calibrate(&models, &spill, null_scores(settings))?;
+        let calibrated = calibrate(&models, &assembler.facts, &spill, null_scores(settings))?;
         let judged = scan.judge(&calibrated, findings, &spill, run)?;
         let shown = &judged.summary.findings;
         let shown = &shown[..shown.len().min(summary::MAX_WITH_EXAMPLES)];

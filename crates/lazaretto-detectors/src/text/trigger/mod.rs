@@ -28,6 +28,10 @@ use record::{Record, Words, logits_of, margin};
 /// Longest n-gram that can be asked for, in words.
 pub(crate) const MAX_WORDS: u32 = 5;
 
+/// Bytes that the counts may take even where the detector's share is less: an equal share of a small
+/// memory among many detectors would not hold the pairs of words of some thousand texts.
+const MIN_BYTES: usize = 8 << 20;
+
 /// Finds words and phrases that come with one label although the rest of each text argues for
 /// another, or that stand in texts of one label without belonging there.
 ///
@@ -242,6 +246,11 @@ fn another_class(label: u32, n_classes: usize, key: u64) -> Option<u32> {
     Some(((u64::from(label) + step) % n_classes as u64) as u32)
 }
 
+/// Bytes for the counts, and for what is gathered about the candidates.
+fn memory_of(context: &FitContext) -> usize {
+    context.memory_bytes.max(MIN_BYTES)
+}
+
 impl Detector for TextTrigger {
     type Params = TextTriggerParams;
     type State = PhraseCounts;
@@ -302,7 +311,7 @@ impl Detector for TextTrigger {
         let mut words = Words::default();
         let mut scratch = Scratch::default();
         let max_words = self.params.max_words as usize;
-        let (seed, max_bytes) = (context.seed, context.memory_bytes);
+        let (seed, max_bytes) = (context.seed, memory_of(context));
         for row_idx in 0..batch.n_rows() {
             if let Some(label) = batch.label(row_idx) {
                 words.read(batch, row_idx);
@@ -312,7 +321,7 @@ impl Detector for TextTrigger {
     }
 
     fn merge(&self, context: &FitContext, state: &mut Self::State, later: Self::State) {
-        state.merge(later, context.memory_bytes);
+        state.merge(later, memory_of(context));
     }
 
     fn model(
@@ -324,7 +333,7 @@ impl Detector for TextTrigger {
         if shared.text_classifier.is_none() {
             return Err(NotApplicable::new("no text classifier could be trained"));
         }
-        let max_occurrences = context.memory_bytes / evidence::OCCURRENCE_BYTES;
+        let max_occurrences = memory_of(context) / evidence::OCCURRENCE_BYTES;
         Ok(Candidates::pick(
             state,
             &self.params,
