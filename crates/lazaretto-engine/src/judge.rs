@@ -18,7 +18,8 @@ use rayon::prelude::*;
 use crate::calibrate::{Decision, Null};
 use crate::error::EngineError;
 use crate::fuse::{QValues, Witness, fused_p_value, score_of, weight_of, within_finding};
-use crate::scan::{Modelled, Scan, hex, unreadable};
+use crate::plan::Planned;
+use crate::scan::{Scan, hex, unreadable};
 use crate::settings::Settings;
 use crate::spill::{BLOCK_ROWS, Block, Numbers, Row, Spill};
 use crate::summary;
@@ -241,7 +242,7 @@ pub(crate) fn null_scores(settings: &Settings) -> u64 {
 }
 
 pub(crate) fn calibrate(
-    models: &[Modelled<'_>],
+    ran: &[&Planned],
     facts: &DataFacts,
     spill: &Spill,
     max_scores: u64,
@@ -252,8 +253,8 @@ pub(crate) fn calibrate(
         source,
     };
     let mut calibrated = Vec::new();
-    for (idx, model) in models.iter().enumerate() {
-        let spec = model.planned.detector.spec();
+    for (idx, planned) in ran.iter().enumerate() {
+        let spec = planned.detector.spec();
         let fitted = match spec.score_kind {
             ScoreKind::Rule => None,
             ScoreKind::Statistical => {
@@ -286,8 +287,8 @@ pub(crate) fn calibrate(
     }
     let deciding = calibrated.iter().filter(|detector| detector.decides());
     let deciding: Vec<&str> = deciding.map(|detector| detector.id).collect();
-    for (detector, model) in calibrated.iter_mut().zip(models) {
-        let spec = model.planned.detector.spec();
+    for (detector, planned) in calibrated.iter_mut().zip(ran) {
+        let spec = planned.detector.spec();
         let judges_labels = spec.score_roles.contains(&Role::Label);
         detector.weight = weight_of(spec.id, judges_labels, &deciding);
     }

@@ -25,6 +25,7 @@ mod examples;
 pub mod fuse;
 mod inspect;
 mod judge;
+mod memory;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;

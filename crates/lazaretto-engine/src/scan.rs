@@ -23,6 +23,7 @@ use crate::assemble::{Assembler, Wanted};
 use crate::compare::nearest_passing;
 use crate::error::EngineError;
 use crate::judge::{Judged, calibrate, finding_id, null_scores};
+use crate::memory::give_back;
 use crate::plan::{Plan, Planned};
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -146,8 +147,8 @@ impl Clock {
 }
 
 /// A detector with its model.
-pub(crate) struct Modelled<'a> {
-    pub(crate) planned: &'a Planned,
+struct Modelled<'a> {
+    planned: &'a Planned,
     model: AnyModel,
 }
 
@@ -217,7 +218,10 @@ impl<'a> Scan<'a> {
         clock.lap("fit");
         let (spill, findings) = scan.score(&models, &shared, &features, &scratch)?;
         clock.lap("score");
-        let calibrated = calibrate(&models, &assembler.facts, &spill, null_scores(settings))?;
+        // Models are large, and from here on it only matters which detectors ran.
+        let ran: Vec<&Planned> = models.into_iter().map(|model| model.planned).collect();
+        give_back();
+        let calibrated = calibrate(&ran, &assembler.facts, &spill, null_scores(settings))?;
         let judged = scan.judge(&calibrated, findings, &spill, run)?;
         let shown = &judged.summary.findings;
         let shown = &shown[..shown.len().min(summary::MAX_WITH_EXAMPLES)];
@@ -226,11 +230,12 @@ impl<'a> Scan<'a> {
         let described = features.describe();
         let features_described = described.into_iter().chain(trusted_note).collect();
         drop((features, shared));
+        give_back();
         clock.lap("judge");
         let inputs = summary::Inputs {
             name,
             skipped,
-            models: &models,
+            ran: &ran,
             calibrated: &calibrated,
             abstained: &abstained,
             features: features_described,

@@ -22,7 +22,7 @@ use crate::examples::{Examples, spread};
 use crate::judge::{Calibrated, Judged, finding_id};
 use crate::plan::Planned;
 use crate::policy;
-use crate::scan::{Modelled, Scan, hex};
+use crate::scan::{Scan, hex};
 use crate::spill::{NO_TIME, Row, Spill};
 use crate::trusted::TrustedData;
 
@@ -242,7 +242,8 @@ fn time_text(microseconds: i64) -> String {
 pub(crate) struct Inputs<'i, 'a> {
     pub(crate) name: String,
     pub(crate) skipped: Vec<SkippedReport>,
-    pub(crate) models: &'i [Modelled<'a>],
+    /// The detectors that scored records, in the order of `calibrated`.
+    pub(crate) ran: &'i [&'a Planned],
     pub(crate) calibrated: &'i [Calibrated],
     pub(crate) abstained: &'i [(&'a Planned, String)],
     pub(crate) features: Vec<String>,
@@ -456,9 +457,9 @@ fn detector_reports(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Vec<DetectorRep
             report.status = DetectorStatus::Abstained;
             report.note = Some(reason.clone());
             report.parameters = planned.parameters.clone();
-        } else if let Some(idx) = inputs.models.iter().position(|model| same(model.planned)) {
+        } else if let Some(idx) = inputs.ran.iter().position(|planned| same(planned)) {
             let calibrated = &inputs.calibrated[idx];
-            report.parameters = inputs.models[idx].planned.parameters.clone();
+            report.parameters = inputs.ran[idx].parameters.clone();
             report.note = Some(match (&calibrated.null, calibrated.kind) {
                 (Some(null), ScoreKind::Statistical) => null.describe(),
                 _ => "decides by its findings alone".to_owned(),
