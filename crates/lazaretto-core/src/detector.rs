@@ -34,6 +34,12 @@ pub enum Family {
     TextSurface,
     /// Repeated content.
     Duplicates,
+    /// Prompts that change what is answered.
+    Response,
+    /// Instructions to a model where data should be.
+    Injection,
+    /// Content that a model must not learn: secrets, personal data, evaluation sets.
+    Leakage,
 }
 
 impl Family {
@@ -47,6 +53,9 @@ impl Family {
             Self::TextTrigger => "text-trigger",
             Self::TextSurface => "text-surface",
             Self::Duplicates => "duplicates",
+            Self::Response => "response",
+            Self::Injection => "injection",
+            Self::Leakage => "leakage",
         }
     }
 }
