@@ -255,18 +255,7 @@ impl<'a> Scan<'a> {
         drop(spill);
         remove_folder(&scratch)?;
         progress.phase("checking that nothing was lost", dataset.n_rows(), 0);
-        // A failure to sync is told once; it must not get lost here.
-        let (conservation, synced) = std::thread::scope(|scope| {
-            let syncing = scope.spawn(|| run.sync());
-            let conservation = check_conservation(&dataset, run.path());
-            let synced = syncing.join();
-            (
-                conservation,
-                synced.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            )
-        });
-        let conservation = conservation?;
-        synced?;
+        let conservation = check_and_sync(&dataset, run)?;
         agree(&conservation, &judged.counts)?;
         clock.lap("check");
         clock.write(settings, run)?;
@@ -796,6 +785,19 @@ fn remove_folder(path: &std::path::Path) -> Result<(), IoError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Reads again what was written, while it goes to the disk.
+fn check_and_sync(dataset: &Dataset, run: &RunFolder) -> Result<Conservation, IoError> {
+    // A failure to sync is told once; it must not get lost here.
+    let (conservation, synced) = std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| run.sync());
+        let conservation = check_conservation(dataset, run.path());
+        (conservation, syncing.join())
+    });
+    let conservation = conservation?;
+    synced.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    Ok(conservation)
 }
 
 /// The check of what was written must count what was decided.
