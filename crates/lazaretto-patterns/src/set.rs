@@ -146,11 +146,11 @@ impl PatternSet {
             }
         }
         for (pattern, (compiled, around)) in self.compiled.iter().zip(&around).enumerate() {
-            let everywhere = [0..text.len()];
+            let everywhere = 0..text.len();
             let places = if compiled.has_keywords {
                 around.as_slice()
             } else {
-                &everywhere
+                std::slice::from_ref(&everywhere)
             };
             for place in places {
                 // The input is the whole text, so that word boundaries are seen beyond the place.
