@@ -25,7 +25,8 @@ pub mod verdict;
 pub use batch::{Batch, NO_LABEL, TextField, TextPart};
 pub use canonical::RowHasher;
 pub use detector::{
-    DataFacts, Detector, DetectorSpec, Family, FitContext, Intermediate, NotApplicable, ScoreKind,
+    ColumnFacts, DataFacts, Detector, DetectorSpec, Family, FitContext, Intermediate,
+    NotApplicable, ScoreKind,
 };
 pub use erased::{AnyEvidence, AnyModel, AnyState, DynDetector};
 pub use finding::{Action, Finding, Severity};

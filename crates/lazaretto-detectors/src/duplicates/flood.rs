@@ -2,6 +2,8 @@
 
 use statrs::distribution::{Binomial, ChiSquared, ContinuousCDF, DiscreteCDF, Poisson};
 
+/// Groups as large as this share of the dataset together are its habit.
+const HABIT_SHARE: f64 = 0.1;
 /// Shapes of the tail that are tried.
 const SHAPES: std::ops::RangeInclusive<u32> = 20..=160;
 
@@ -74,6 +76,25 @@ impl Habit {
         let copies = size.saturating_sub(1).max(dissenting) as u64;
         Binomial::new(self.dissent, copies).map_or(1.0, |chance| chance.sf(dissenting as u64 - 1))
     }
+}
+
+/// The size from which groups can be extraordinary: `min_copies`, or more in a dataset in which
+/// groups that large hold a good part of the records.
+pub(crate) fn ordinary_below(
+    sizes: impl Iterator<Item = usize>,
+    min_copies: usize,
+    n_rows: u64,
+) -> usize {
+    let mut sizes: Vec<usize> = sizes.collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let mut held = 0;
+    for size in sizes {
+        held += size;
+        if held as f64 > HABIT_SHARE * n_rows as f64 {
+            return min_copies.max(size + 1);
+        }
+    }
+    min_copies
 }
 
 /// One p-value from independent ones (Fisher 1925).

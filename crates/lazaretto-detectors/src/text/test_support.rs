@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::LargeStringArray;
 use lazaretto_core::{
-    Action, Batch, DataFacts, Derived, Detector, Finding, FitContext, NO_LABEL, NotApplicable,
-    RecordKey, TextField, TextPart, state,
+    Action, Batch, ColumnFacts, DataFacts, Derived, Detector, Finding, FitContext, NO_LABEL,
+    NotApplicable, RecordKey, Role, TextField, TextPart, state,
 };
 use lazaretto_features::{FeatureFit, FeatureSettings, tokenize};
-use lazaretto_testkit::ReviewSet;
+use lazaretto_testkit::{InstructionSet, ReviewSet};
 use ndarray::{Array2, ShapeBuilder};
 
 /// Records per batch; small, so that partitions hold several.
@@ -19,6 +19,8 @@ const BATCH_ROWS: usize = 97;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Corpus {
     pub(crate) texts: Vec<String>,
+    /// Responses; where there are some, `texts` are their prompts.
+    pub(crate) responses: Vec<String>,
     /// [`NO_LABEL`] where there is none; empty without a label column.
     pub(crate) labels: Vec<u32>,
     /// Columns of numbers.
@@ -38,6 +40,29 @@ impl Corpus {
             labels: set.reviews.iter().map(|r| r.label).collect(),
             ..Self::default()
         }
+    }
+
+    pub(crate) fn of_instructions(set: &InstructionSet) -> Self {
+        let rows = &set.instructions;
+        Self {
+            texts: rows.iter().map(|row| row.prompt.clone()).collect(),
+            responses: rows.iter().map(|row| row.response.clone()).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Name, part and texts of each text field.
+    fn fields(&self) -> Vec<(&'static str, TextPart, &[String])> {
+        let fields = if self.responses.is_empty() {
+            vec![("text", TextPart::Text, self.texts.as_slice())]
+        } else {
+            vec![
+                ("prompt", TextPart::Prompt, self.texts.as_slice()),
+                ("response", TextPart::Response, self.responses.as_slice()),
+            ]
+        };
+        let filled = fields.into_iter().filter(|(_, _, texts)| !texts.is_empty());
+        filled.collect()
     }
 
     pub(crate) fn unlabelled(texts: Vec<String>) -> Self {
@@ -77,9 +102,15 @@ impl Corpus {
             sources: (0..self.sources.iter().max().map_or(0, |&last| last + 1))
                 .map(|source| format!("s{source}"))
                 .collect(),
-            text_fields: (!self.texts.is_empty())
-                .then(|| "text".to_owned())
-                .into_iter()
+            columns: self
+                .fields()
+                .iter()
+                .map(|&(name, part, _)| column(name, part))
+                .collect(),
+            text_fields: self
+                .fields()
+                .iter()
+                .map(|(name, _, _)| (*name).to_owned())
                 .collect(),
             numeric_columns: (0..self.numeric.len()).map(|i| format!("n{i}")).collect(),
             categorical_columns: (0..self.categorical.len())
@@ -98,13 +129,14 @@ impl Corpus {
             let keys: Vec<u64> = (start..end)
                 .map(|row| key.of(&[0; 32], 0, row as u64))
                 .collect();
-            let texts: Vec<TextField> = (!self.texts.is_empty())
-                .then(|| TextField {
-                    name: "text".to_owned(),
-                    part: TextPart::Text,
-                    values: LargeStringArray::from_iter_values(&self.texts[start..end]),
-                })
+            let texts: Vec<TextField> = self
+                .fields()
                 .into_iter()
+                .map(|(name, part, texts)| TextField {
+                    name: name.to_owned(),
+                    part,
+                    values: LargeStringArray::from_iter_values(&texts[start..end]),
+                })
                 .collect();
             let numeric = (!self.numeric.is_empty()).then(|| {
                 Array2::from_shape_fn((end - start, self.numeric.len()).f(), |(row, column)| {
@@ -143,8 +175,8 @@ impl Corpus {
 
     fn content_hash(&self, row: usize) -> u128 {
         let mut bytes = Vec::new();
-        if let Some(text) = self.texts.get(row) {
-            bytes.extend_from_slice(text.as_bytes());
+        for (_, _, texts) in self.fields() {
+            bytes.extend_from_slice(texts[row].as_bytes());
         }
         for column in &self.numeric {
             bytes.extend_from_slice(&column[row].to_le_bytes());
@@ -153,6 +185,19 @@ impl Corpus {
             bytes.extend_from_slice(&column[row].to_le_bytes());
         }
         xxhash_rust::xxh3::xxh3_128(&bytes)
+    }
+}
+
+fn column(name: &str, part: TextPart) -> ColumnFacts {
+    ColumnFacts {
+        name: name.to_owned(),
+        data_type: "LargeUtf8".to_owned(),
+        role: match part {
+            TextPart::Text => Role::Text,
+            TextPart::Prompt => Role::Prompt,
+            TextPart::Response => Role::Response,
+        },
+        reason: "given".to_owned(),
     }
 }
 

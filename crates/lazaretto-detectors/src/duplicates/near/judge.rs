@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NearDuplicatesParams;
 use super::content::ContentCounts;
-use crate::duplicates::flood::{Habit, adjusted, by_class, dissenting, fisher};
+use crate::duplicates::flood::{Habit, adjusted, by_class, dissenting, fisher, ordinary_below};
 use crate::text::margins::Margins;
 
 /// Clusters that are judged, the largest ones.
@@ -16,8 +16,6 @@ const MAX_JUDGED: usize = 10_000;
 const MAX_REVIEWED: usize = 20;
 /// Records that the finding about all near-duplicates lists.
 const MAX_LISTED: usize = 100_000;
-/// Clusters as large as this share of the dataset together are its habit.
-const HABIT_SHARE: f64 = 0.1;
 /// Where more of a table's rows than this share have near-copies, agreement means nothing.
 const TABLE_HABIT_SHARE: f64 = 0.2;
 /// Combined rank of the content up to which it is on the side of the contradiction.
@@ -48,7 +46,7 @@ struct Cluster {
 
 /// All clusters of a dataset.
 #[derive(Clone, Debug)]
-pub struct Clusters {
+pub(super) struct Clusters {
     /// By first record.
     all: Vec<Cluster>,
     /// Clusters with enough records of one label.
@@ -100,7 +98,8 @@ impl Clusters {
             })
             .collect();
         members.sort_unstable();
-        let ordinary_below = ordinary_below(&clusters, min_copies, facts.n_rows);
+        let sizes = clusters.iter().map(|cluster| cluster.records.len());
+        let ordinary_below = ordinary_below(sizes, min_copies, facts.n_rows);
         let habit = Habit::of(
             clusters
                 .iter()
@@ -138,24 +137,6 @@ impl Clusters {
             self.habit.size_p_value(copies, count)
         }
     }
-}
-
-/// The size from which clusters can be extraordinary: `min_copies`, or more in a dataset in which
-/// clusters that large hold a good part of the records.
-fn ordinary_below(clusters: &[Cluster], min_copies: usize, n_rows: u64) -> usize {
-    let mut sizes: Vec<usize> = clusters
-        .iter()
-        .map(|cluster| cluster.records.len())
-        .collect();
-    sizes.sort_unstable_by(|a, b| b.cmp(a));
-    let mut held = 0;
-    for size in sizes {
-        held += size;
-        if held as f64 > HABIT_SHARE * n_rows as f64 {
-            return min_copies.max(size + 1);
-        }
-    }
-    min_copies
 }
 
 /// Evidence of the score pass.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod content;
+mod copies;
 mod judge;
 mod signature;
 
@@ -9,15 +10,17 @@ use std::collections::BTreeMap;
 
 use lazaretto_core::{
     Batch, DataFacts, Detector, DetectorSpec, Family, Finding, FitContext, Intermediate, NO_LABEL,
-    NotApplicable, ParamProblem, Params, Role, ScoreKind, Shared, params::Checks,
+    NotApplicable, ParamProblem, Params, Role, ScoreKind, Shared, TextPart, params::Checks,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exact::fits;
 use content::{ContentCounts, buckets};
+use copies::{Answer, CopyFloods, Signed};
 use judge::{Clusters, NearEvidence};
-use signature::{HASHES, MinHash, row_cells};
+use signature::{HASHES, MinHash, Signature, row_cells};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of state per record: a signature, an ordinal and a label.
 const BYTES_PER_ROW: usize = 2 * HASHES + size_of::<u64>() + size_of::<u32>();
@@ -28,8 +31,8 @@ const MIN_COLUMNS: usize = 4;
 ///
 /// # What it finds
 /// A flood: many lightly edited copies of one record that carry one label, which the original or
-/// the content itself contradicts. Ordinary near-duplicates (templates, updates of a news item) are
-/// counted and shown.
+/// the content itself contradicts; or many lightly edited copies of one prompt with its response.
+/// Ordinary near-duplicates (templates, updates of a news item) are counted and shown.
 ///
 /// # Why it matters
 /// A flood gives one wrong statement the weight of dozens of records, and small edits take it past
@@ -56,6 +59,13 @@ const MIN_COLUMNS: usize = 4;
 ///   1 % and the size is improbable. Two proven floods also convict a contradicted cluster of
 ///   about their size with the same label when its content ranks in the lowest quarter.
 ///
+/// - Without labels a flood is a group with a middle: records linked at a similarity of 0.75 whose
+///   median similarity to one of them is at least 0.85, with the same response, in versions that
+///   differ. Random edits of one record surround it; records of one kind form chains without a
+///   middle. The sizes of such groups are tested against the dataset's habit in the same way, for
+///   all of them together. Of prompts with responses all but the middle are held back; floods of
+///   plain texts are for review.
+///
 /// Only the records with the flooding label are held back. Cluster sizes that a tenth of the
 /// dataset's records reach are its habit, and so is a table where a fifth of the rows have
 /// near-copies.
@@ -71,9 +81,10 @@ const MIN_COLUMNS: usize = 4;
 /// labelled differently.
 ///
 /// # Limits
-/// Without labels clusters are only shown. Paraphrases are not near-duplicates. Edits to more than
+/// Without labels a single flood needs to be several times as large as what the dataset repeats
+/// anyway. Paraphrases are not near-duplicates. Edits to more than
 /// about a third of the words, or numbers moved by more than 1 % of their value, escape. Embeddings
-/// are not compared. Needs 140 bytes of memory per record, and abstains where that is more than it
+/// are not compared. Needs 140 bytes of memory per record, 180 without labels, and abstains where that is more than it
 /// may use.
 ///
 /// # Example
@@ -140,20 +151,51 @@ pub struct Signatures {
     texts: Vec<u16>,
     /// One entry per record, for rows of a table.
     cells: Vec<[u64; 2]>,
+    /// One entry per record, for texts without labels.
+    answers: Vec<Answer>,
     content: ContentCounts,
 }
 
-/// Distinct words of a record over all its text fields.
-fn words(batch: &Batch<'_>, row_idx: usize) -> Vec<u64> {
-    let mut words: Vec<u64> = batch
-        .derived
-        .tokens
-        .iter()
-        .flat_map(|tokens| tokens.row(row_idx).iter().copied())
+/// What the score pass needs.
+#[derive(Debug)]
+pub struct NearModel {
+    clusters: Clusters,
+    /// Floods that no label could contradict.
+    copies: CopyFloods,
+}
+
+/// Bytes of state per record of this dataset; without labels something is kept of each response.
+fn bytes_per_row(facts: &DataFacts) -> usize {
+    let answer = if facts.has_labels() {
+        0
+    } else {
+        size_of::<Answer>()
+    };
+    BYTES_PER_ROW + answer
+}
+
+/// Distinct words of a record over its text fields, those of `part` alone if it is given.
+fn words(batch: &Batch<'_>, row_idx: usize, part: Option<TextPart>) -> Vec<u64> {
+    let fields = batch.texts.iter().zip(&batch.derived.tokens);
+    let mut words: Vec<u64> = fields
+        .filter(|(field, _)| part.is_none_or(|part| field.part == part))
+        .flat_map(|(_, tokens)| tokens.row(row_idx).iter().copied())
         .collect();
     words.sort_unstable();
     words.dedup();
     words
+}
+
+/// What is kept of a record without labels besides its signature.
+fn answer(batch: &Batch<'_>, row_idx: usize, min_hash: &MinHash) -> Answer {
+    let response = words(batch, row_idx, Some(TextPart::Response));
+    let response: Option<Signature> = (!response.is_empty()).then(|| min_hash.signature(&response));
+    let tokens = batch.derived.tokens.iter();
+    let in_order: Vec<u8> = tokens
+        .flat_map(|tokens| tokens.row(row_idx))
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
+    Answer::new(response.as_ref(), xxh3_64(&in_order))
 }
 
 /// Numbers of a table row.
@@ -203,7 +245,7 @@ impl NearDuplicates {
         if batch.texts.is_empty() {
             buckets(values(batch, row_idx).into_iter())
         } else {
-            buckets(words(batch, row_idx).into_iter())
+            buckets(words(batch, row_idx, None).into_iter())
         }
     }
 }
@@ -211,7 +253,7 @@ impl NearDuplicates {
 impl Detector for NearDuplicates {
     type Params = NearDuplicatesParams;
     type State = Signatures;
-    type Model = Clusters;
+    type Model = NearModel;
     type Evidence = NearEvidence;
 
     const SPEC: DetectorSpec = DetectorSpec {
@@ -239,9 +281,9 @@ impl Detector for NearDuplicates {
             Role::Label,
         ],
         intermediates: &[Intermediate::Tokens],
-        state_bytes_per_row: BYTES_PER_ROW,
+        state_bytes_per_row: BYTES_PER_ROW + size_of::<Answer>(),
         taxonomy: &["AML.T0020", "AML.T0059", "LLM04:2025", "NISTAML.013"],
-        state_version: 1,
+        state_version: 2,
     };
 
     fn new(params: Self::Params) -> Self {
@@ -257,7 +299,7 @@ impl Detector for NearDuplicates {
     }
 
     fn fit(&self, context: &FitContext, state: &mut Self::State, batch: &Batch<'_>) {
-        if fits(context, BYTES_PER_ROW).is_err() {
+        if fits(context, bytes_per_row(&context.facts)).is_err() {
             return;
         }
         let min_hash = MinHash::new(context.seed);
@@ -268,11 +310,14 @@ impl Detector for NearDuplicates {
                 let others = batch.categorical.iter().map(|column| column[row_idx]);
                 state.cells.push(row_cells(numbers, others, context.seed));
             } else {
-                let words = words(batch, row_idx);
+                let words = words(batch, row_idx, None);
                 if words.len() < self.params.min_words as usize {
                     continue;
                 }
                 state.texts.extend_from_slice(&min_hash.signature(&words));
+                if !context.facts.has_labels() {
+                    state.answers.push(answer(batch, row_idx, &min_hash));
+                }
             }
             let label = batch.label(row_idx).unwrap_or(NO_LABEL);
             state.ordinals.push(batch.ordinal(row_idx));
@@ -289,6 +334,7 @@ impl Detector for NearDuplicates {
         state.labels.extend(later.labels);
         state.texts.extend(later.texts);
         state.cells.extend(later.cells);
+        state.answers.extend(later.answers);
         state.content.merge(later.content);
     }
 
@@ -298,20 +344,34 @@ impl Detector for NearDuplicates {
         state: Self::State,
         _shared: &Shared,
     ) -> Result<Self::Model, NotApplicable> {
-        fits(context, BYTES_PER_ROW)?;
+        fits(context, bytes_per_row(&context.facts))?;
         let sets = if state.texts.is_empty() {
             cluster::rows(&state.cells)
         } else {
             cluster::texts(&state.texts, self.params.min_similarity)
         };
-        Ok(Clusters::new(
-            sets,
-            &state.ordinals,
-            &state.labels,
-            state.content,
-            &context.facts,
-            self.params.min_copies as usize,
-        ))
+        let min_copies = self.params.min_copies as usize;
+        let copies = if state.answers.is_empty() {
+            CopyFloods::default()
+        } else {
+            let signed = Signed {
+                ordinals: &state.ordinals,
+                signatures: &state.texts,
+                answers: &state.answers,
+            };
+            CopyFloods::new(signed, min_copies, self.params.alpha)
+        };
+        Ok(NearModel {
+            clusters: Clusters::new(
+                sets,
+                &state.ordinals,
+                &state.labels,
+                state.content,
+                &context.facts,
+                min_copies,
+            ),
+            copies,
+        })
     }
 
     fn start_evidence(&self, _model: &Self::Model) -> Self::Evidence {
@@ -326,6 +386,12 @@ impl Detector for NearDuplicates {
         evidence: &mut Self::Evidence,
     ) -> Vec<f32> {
         let mut scores = vec![0.0; batch.n_rows()];
+        for (row_idx, score) in scores.iter_mut().enumerate() {
+            if model.copies.contains(batch.ordinal(row_idx)) {
+                *score = 0.3;
+            }
+        }
+        let model = &model.clusters;
         if !model.judges_content() {
             return scores;
         }
@@ -368,7 +434,19 @@ impl Detector for NearDuplicates {
         shared: &Shared,
         evidence: Self::Evidence,
     ) -> Vec<Finding> {
-        judge::findings(model, &self.params, &shared.facts, &evidence)
+        let columns = &shared.facts.columns;
+        let with_responses = columns
+            .iter()
+            .any(|column| matches!(column.role, Role::Response | Role::Messages));
+        let mut findings = model.copies.findings(with_responses);
+        let clusters = &model.clusters;
+        findings.extend(judge::findings(
+            clusters,
+            &self.params,
+            &shared.facts,
+            &evidence,
+        ));
+        findings
     }
 }
 

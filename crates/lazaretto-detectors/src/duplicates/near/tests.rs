@@ -1,5 +1,5 @@
 use lazaretto_core::Action;
-use lazaretto_testkit::{Attack, ReviewSet};
+use lazaretto_testkit::{Attack, InstructionSet, ReviewSet};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -180,4 +180,94 @@ fn impossible_parameters_are_named() {
     };
     assert_eq!(params.problems()[0].field, "min_similarity");
     assert_eq!(NearDuplicatesParams::default().problems(), []);
+}
+
+/// Prompts with responses of about twenty words each.
+fn conversations(seed: u64) -> Corpus {
+    let reviews = |seed| ReviewSet::generate(seed, 1_200).reviews;
+    Corpus {
+        texts: reviews(seed).into_iter().map(|row| row.text).collect(),
+        responses: reviews(seed + 100)
+            .into_iter()
+            .map(|row| row.text)
+            .collect(),
+        ..Corpus::default()
+    }
+}
+
+/// `text` with one word replaced.
+fn edited(text: &str, rng: &mut ChaCha8Rng) -> String {
+    let mut words: Vec<&str> = text.split(' ').collect();
+    let place = rng.gen_range(0..words.len());
+    words[place] = ["indeed", "also", "really", "just"][rng.gen_range(0..4)];
+    words.join(" ")
+}
+
+#[test]
+fn edited_copies_of_conversations_are_held_back_but_one() {
+    for seed in 0..6 {
+        let mut corpus = conversations(seed);
+        let n_clean = corpus.texts.len() as u64;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        for original in 0..3 {
+            for _ in 0..30 {
+                let prompt = edited(&corpus.texts[original], &mut rng);
+                let response = edited(&corpus.responses[original], &mut rng);
+                corpus.texts.push(prompt);
+                corpus.responses.push(response);
+            }
+        }
+        let outcome = scan(&corpus, 1);
+        let held = outcome.quarantined();
+        let copies = held.iter().filter(|&&ordinal| ordinal >= n_clean).count();
+        assert!(copies >= 85, "seed {seed}: {copies} {:?}", outcome.findings);
+        assert!(held.len() <= 90, "seed {seed}: {}", held.len());
+        assert_eq!(scan(&corpus, 3), outcome, "partitions must not matter");
+    }
+}
+
+#[test]
+fn prompts_of_one_template_with_their_own_answers_pass() {
+    let mut corpus = conversations(3);
+    let (prompt, answers) = (corpus.texts[0].clone(), conversations(40).responses);
+    for (number, answer) in answers.into_iter().take(60).enumerate() {
+        corpus
+            .texts
+            .push(format!("{prompt} {prompt} number {number}"));
+        corpus.responses.push(answer);
+    }
+    let outcome = scan(&corpus, 1);
+    assert_eq!(outcome.quarantined(), [0_u64; 0], "{:?}", outcome.findings);
+}
+
+#[test]
+fn exact_copies_and_clean_instructions_pass() {
+    let mut corpus = conversations(4);
+    for _ in 0..60 {
+        corpus.texts.push(corpus.texts[7].clone());
+        corpus.responses.push(corpus.responses[7].clone());
+    }
+    assert_eq!(scan(&corpus, 1).quarantined(), [0_u64; 0]);
+    for seed in 0..3 {
+        let corpus = Corpus::of_instructions(&InstructionSet::generate(seed, 2_000));
+        let outcome = scan(&corpus, 1);
+        assert_eq!(outcome.quarantined(), [0_u64; 0], "{:?}", outcome.findings);
+    }
+}
+
+#[test]
+fn copies_of_a_text_without_response_or_label_are_for_review() {
+    let mut corpus = Corpus::unlabelled(conversations(5).texts);
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..60 {
+        corpus.texts.push(edited(&corpus.texts[9], &mut rng));
+    }
+    let outcome = scan(&corpus, 1);
+    let flood = outcome
+        .findings
+        .iter()
+        .find(|found| found.kind == "copy-flood");
+    let flood = flood.expect("a finding");
+    assert_eq!(flood.action, Action::Review);
+    assert!(flood.records.len() >= 55, "{}", flood.records.len());
 }
