@@ -154,7 +154,7 @@ impl CopyFloods {
             let chance = habit.size_p_value(group.size(), place + 1);
             (place + 1, (chance * tried).min(1.0))
         });
-        let proven = chances.filter(|&(_, p_value)| p_value <= alpha).last();
+        let proven = chances.filter(|&(_, p_value)| p_value <= alpha).next_back();
         let (n_floods, p_value) = proven.unwrap_or((0, 1.0));
         groups.truncate(n_floods);
         let mut records: Vec<u64> = groups
