@@ -150,11 +150,11 @@ impl CopyFloods {
         let habit = Habit::of(groups.iter().map(|group| (group.size(), 0)), ordinary_below);
         groups.retain(|group| group.size() >= ordinary_below);
         let tried = groups.len() as f64;
-        let chances = groups.iter().enumerate().map(|(place, group)| {
+        let mut chances = groups.iter().enumerate().map(|(place, group)| {
             let chance = habit.size_p_value(group.size(), place + 1);
             (place + 1, (chance * tried).min(1.0))
         });
-        let proven = chances.filter(|&(_, p_value)| p_value <= alpha).next_back();
+        let proven = chances.rfind(|&(_, p_value)| p_value <= alpha);
         let (n_floods, p_value) = proven.unwrap_or((0, 1.0));
         groups.truncate(n_floods);
         let mut records: Vec<u64> = groups
