@@ -26,6 +26,7 @@ mod memory;
 
 // What people and programs see: columns, messages, reports, schemas, generated files.
 mod errors;
+mod evaluation;
 mod generated;
 mod hostile_text;
 mod policy;

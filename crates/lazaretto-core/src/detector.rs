@@ -84,6 +84,8 @@ pub enum Intermediate {
     /// [`Shared::trusted`], in the score pass of a run that was given trusted records. Which of
     /// its intermediates they have is what the other declared ones say.
     Trusted,
+    /// [`Shared::evaluation`], from the model on, of a run that was given evaluation files.
+    Evaluation,
 }
 
 /// What a detector's per-record score means, which decides how it becomes a p-value.
@@ -163,6 +165,8 @@ pub struct DataFacts {
     pub probabilities_dim: Option<usize>,
     /// Number of records given as known to be good; they are not among `n_rows`.
     pub trusted_rows: u64,
+    /// Number of records of the evaluation files; they are not among `n_rows`.
+    pub evaluation_rows: u64,
 }
 
 impl DataFacts {

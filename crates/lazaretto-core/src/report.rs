@@ -119,6 +119,9 @@ pub struct DatasetReport {
     /// Files of records given as known to be good, in path order; they are not part of the dataset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<TrustedReport>,
+    /// Evaluation files that the dataset was compared with, in path order; they are not part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluation: Vec<TrustedReport>,
     /// Columns in schema order.
     pub columns: Vec<ColumnReport>,
     /// Classes in index order; empty without labels.
@@ -153,11 +156,11 @@ pub struct FileReport {
     pub partitions: BTreeMap<String, String>,
 }
 
-/// A file of records that were given as known to be good.
+/// A file that was given beside the dataset: records known to be good, or an evaluation set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrustedReport {
-    /// Path relative to the common folder of the trusted files.
+    /// Path relative to the common folder of these files.
     pub path: String,
     /// Size in bytes.
     pub bytes: u64,

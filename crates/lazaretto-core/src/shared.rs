@@ -136,6 +136,29 @@ impl Trusted {
     }
 }
 
+/// A text of an evaluation file, one per record and column with text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvaluationText {
+    /// Index into [`Evaluation::files`].
+    pub file: u32,
+    /// Place of its record in the file, from 0.
+    pub row: u64,
+    /// Hashes of its words, as in [`Tokens`].
+    pub words: Vec<u64>,
+    /// Its beginning, for reports.
+    pub excerpt: String,
+}
+
+/// Evaluation files, which a model must not be trained on: given beside the dataset and not part
+/// of it.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluation {
+    /// Names of the files, in path order.
+    pub files: Vec<String>,
+    /// Their texts, by file, record and column.
+    pub texts: Vec<EvaluationText>,
+}
+
 /// The records among which [`Derived::all_neighbors`] are found.
 ///
 /// These are all records where that is affordable (searched exactly, or beyond a number of
@@ -185,4 +208,7 @@ pub struct Shared {
     /// The trusted records, when the run was given some and a detector declared
     /// [`crate::Intermediate::Trusted`].
     pub trusted: Option<Trusted>,
+    /// The evaluation files, when the run was given some and a detector declared
+    /// [`crate::Intermediate::Evaluation`].
+    pub evaluation: Option<Evaluation>,
 }

@@ -7,6 +7,7 @@
 pub mod duplicates;
 pub mod embedding;
 pub mod label;
+pub mod leakage;
 pub mod registry;
 pub mod tabular;
 pub mod text;

@@ -21,6 +21,7 @@ use crate::embedding::tight_cluster::TightCluster;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::label::label_shift::LabelShift;
 use crate::label::probe_influence::ProbeInfluence;
+use crate::leakage::evaluation_overlap::EvaluationOverlap;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
@@ -46,6 +47,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<ConfidentLearning>(),
     Registration::of::<Copod>(),
     Registration::of::<Ecod>(),
+    Registration::of::<EvaluationOverlap>(),
     Registration::of::<ExactDuplicates>(),
     Registration::of::<Fluency>(),
     Registration::of::<GmmDensity>(),

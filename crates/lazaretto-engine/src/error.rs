@@ -53,6 +53,14 @@ pub enum EngineError {
         /// What does not fit, a lower-case fragment each.
         problems: Vec<String>,
     },
+    /// Evaluation files that cannot be compared with the dataset.
+    #[error("use `{file}` as an evaluation set: {}", .problems.join("; "))]
+    Evaluation {
+        /// The file, or the common name of several.
+        file: String,
+        /// What is wrong, a lower-case fragment each.
+        problems: Vec<String>,
+    },
     /// The thread pool could not be made.
     #[error("start {threads} threads")]
     Threads {
@@ -88,6 +96,9 @@ impl EngineError {
             ),
             Self::Trusted { .. } => Some(
                 "trusted records need the dataset's columns by name, of the same types and with its classes; write the file again with them, or leave `--trusted` out".to_owned(),
+            ),
+            Self::Evaluation { .. } => Some(
+                "evaluation sets need text columns and must be readable in full; give other files with `--eval`, or raise `--memory` when they are too large".to_owned(),
             ),
             Self::Threads { .. } => Some("give a smaller number with `--threads`".to_owned()),
         }

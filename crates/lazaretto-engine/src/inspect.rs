@@ -58,7 +58,7 @@ pub fn inspect(
         )?;
         let trusted_rows = trusted.as_ref().map_or(0, Dataset::n_rows);
         let label_is_given = settings.roles.label.is_some();
-        let assembler = survey(&dataset, roles, label_is_given, trusted_rows)?;
+        let assembler = survey(&dataset, roles, label_is_given, [trusted_rows, 0])?;
         if let Some(trusted) = trusted {
             TrustedData::new(trusted, &assembler)?;
         }

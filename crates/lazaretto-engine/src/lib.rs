@@ -18,9 +18,11 @@
 //! What is absent on purpose: no printing, no argument parsing, no file formats.
 
 mod assemble;
+mod beside;
 pub mod calibrate;
 mod compare;
 pub mod error;
+mod evaluation;
 mod examples;
 pub mod fuse;
 mod inspect;

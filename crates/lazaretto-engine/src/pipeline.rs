@@ -59,6 +59,10 @@ pub struct PipelineFile {
     /// as `["good.parquet"]`; relative paths start at the current folder.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<String>,
+    /// Evaluation files that the dataset must not contain, such as `["gsm8k.jsonl"]`; relative paths
+    /// start at the current folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evaluation: Vec<String>,
     /// Columns by role. Roles that are not given are inferred.
     pub roles: RoleOptions,
     /// Which detectors run.
@@ -198,6 +202,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
         "memory",
         "threads",
         "trusted",
+        "evaluation",
         "roles",
         "detectors",
         "parameters",
@@ -212,6 +217,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
             "memory" => reader.take(&key, value, &mut file.memory),
             "threads" => reader.take(&key, value, &mut file.threads),
             "trusted" => reader.take(&key, value, &mut file.trusted),
+            "evaluation" => reader.take(&key, value, &mut file.evaluation),
             "roles" => reader.section(&key, value, &mut file.roles),
             "detectors" => reader.section(&key, value, &mut file.detectors),
             "parameters" => reader.take(&key, value, &mut file.parameters),

@@ -20,8 +20,10 @@ use lazaretto_io::{
 use rayon::prelude::*;
 
 use crate::assemble::{Assembler, Wanted};
+use crate::beside;
 use crate::compare::nearest_passing;
 use crate::error::EngineError;
+use crate::evaluation;
 use crate::judge::{Judged, calibrate, finding_id, null_scores};
 use crate::memory::give_back;
 use crate::plan::{Plan, Planned};
@@ -161,6 +163,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) plan: &'a Plan,
     /// Records known to be good, where some were given.
     pub(crate) trusted: Option<&'a TrustedData>,
+    /// Evaluation files, where some were given.
+    pub(crate) evaluation: Option<&'a Dataset>,
     key: RecordKey,
     /// Why a unit is unscanned.
     pub(crate) unscanned: BTreeMap<usize, String>,
@@ -192,10 +196,10 @@ impl<'a> Scan<'a> {
         }
         let roles: RolePlan =
             assign_roles(&dataset, &settings.roles).map_err(EngineError::Roles)?;
-        let trusted = Self::open_trusted(request, &scratch)?;
-        let trusted_rows = trusted.as_ref().map_or(0, Dataset::n_rows);
+        let (trusted, evaluation) = Self::open_beside(request, &scratch)?;
+        let beside = [&trusted, &evaluation].map(|files| files.as_ref().map_or(0, Dataset::n_rows));
         let label_is_given = settings.roles.label.is_some();
-        let assembler = survey(&dataset, roles, label_is_given, trusted_rows)?;
+        let assembler = survey(&dataset, roles, label_is_given, beside)?;
         let trusted = trusted
             .map(|files| TrustedData::new(files, &assembler))
             .transpose()?;
@@ -208,12 +212,13 @@ impl<'a> Scan<'a> {
             assembler: &assembler,
             plan: &plan,
             trusted: trusted.as_ref(),
+            evaluation: evaluation.as_ref(),
             key: RecordKey::new(settings.seed),
             unscanned: BTreeMap::new(),
         };
         let (fitted, mut shared, mut features) = scan.fit()?;
         scan.gather(&mut shared, &mut features, &scratch)?;
-        let trusted_note = scan.gather_trusted(&mut shared, &features)?;
+        let trusted_note = scan.gather_beside(&mut shared, &features)?;
         let (models, abstained) = scan.models(fitted, &shared);
         clock.lap("fit");
         let (spill, findings) = scan.score(&models, &shared, &features, &scratch)?;
@@ -511,15 +516,37 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Opens the trusted files, where some were given.
-    fn open_trusted(
+    /// Opens the files that are read beside the dataset, where some were given: trusted records and
+    /// evaluation sets.
+    fn open_beside(
         request: &ScanRequest,
         scratch: &std::path::Path,
-    ) -> Result<Option<Dataset>, EngineError> {
-        let scratch = scratch.join("trusted");
-        create_folder(&scratch)?;
-        let options = open_options(&request.settings, scratch, &request.cancel);
-        trusted::open(&request.settings, options)
+    ) -> Result<(Option<Dataset>, Option<Dataset>), EngineError> {
+        let settings = &request.settings;
+        let options = |name: &str| {
+            let scratch = scratch.join(name);
+            create_folder(&scratch)?;
+            Ok::<_, EngineError>(open_options(settings, scratch, &request.cancel))
+        };
+        let trusted = trusted::open(settings, options("trusted")?)?;
+        let evaluation = evaluation::open(settings, options("evaluation")?)?;
+        Ok((trusted, evaluation))
+    }
+
+    /// Reads the evaluation files and the trusted records, where a detector asks for them; returns
+    /// a line about the latter for the report.
+    fn gather_beside(
+        &self,
+        shared: &mut Shared,
+        model: &FeatureModel,
+    ) -> Result<Option<String>, EngineError> {
+        let wanted = self.plan.intermediates.contains(&Intermediate::Evaluation);
+        if let Some(files) = self.evaluation.filter(|_| wanted) {
+            self.progress.phase("reading evaluation sets", 0, 0);
+            let max_bytes = self.request.settings.memory / 8;
+            shared.evaluation = Some(evaluation::gather(files, max_bytes)?);
+        }
+        self.gather_trusted(shared, model)
     }
 
     /// Reads the trusted records, where a detector asks for them; returns a line for the report.
@@ -753,6 +780,7 @@ impl<'a> Scan<'a> {
             counts: report.counts,
             inputs: inputs.collect(),
             trusted: self.trusted.map(TrustedData::digests).unwrap_or_default(),
+            evaluation: self.evaluation.map(beside::digests).unwrap_or_default(),
             outputs: run.outputs()?,
         })
     }

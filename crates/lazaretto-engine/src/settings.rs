@@ -29,6 +29,8 @@ pub struct Settings {
     pub threads: usize,
     /// Files of records known to be good; their content is told by digests in the manifest.
     pub trusted: Vec<String>,
+    /// Evaluation files, which the dataset must not contain; told by digests as well.
+    pub evaluation: Vec<String>,
     /// Columns with a given role.
     pub roles: GivenRoles,
     /// Only these detectors; empty means the default ones.
@@ -82,6 +84,7 @@ impl Settings {
             },
             roles: given_roles(&file),
             trusted: file.trusted,
+            evaluation: file.evaluation,
             only: file.detectors.only,
             also: file.detectors.also,
             skip: file.detectors.skip,
@@ -94,8 +97,8 @@ impl Settings {
     }
 
     /// BLAKE3, in hexadecimal, of everything that can change a verdict. Threads are left
-    /// out, because they change nothing, and trusted files as the dataset's own are, because the
-    /// manifest has their digests; memory is in, because sample sizes follow it.
+    /// out, because they change nothing, and trusted and evaluation files as the dataset's own are, because
+    /// the manifest has their digests; memory is in, because sample sizes follow it.
     #[must_use]
     pub fn hash(&self) -> String {
         #[derive(Serialize)]

@@ -16,6 +16,7 @@ use lazaretto_core::{Finding, ScoreKind, Verdict, taxonomy};
 use lazaretto_detectors::REGISTRY;
 
 use crate::assemble::Assembler;
+use crate::beside;
 use crate::calibrate::Null;
 use crate::error::EngineError;
 use crate::examples::{Examples, spread};
@@ -425,6 +426,7 @@ fn dataset_report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> DatasetReport {
         files: files.collect(),
         skipped: inputs.skipped.clone(),
         trusted: scan.trusted.map(TrustedData::report).unwrap_or_default(),
+        evaluation: scan.evaluation.map(beside::report).unwrap_or_default(),
         columns: columns.collect(),
         classes: inputs.judged.summary.classes.clone(),
         sources,

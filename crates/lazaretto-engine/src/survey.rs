@@ -19,8 +19,9 @@ const MAX_CLASSES: usize = 10_000;
 
 type Counts = BTreeMap<String, u64>;
 
-/// Counts classes and sources, and fixes how batches are assembled from here on. `trusted_rows`
-/// records were given beside the dataset as known to be good.
+/// Counts classes and sources, and fixes how batches are assembled from here on. `trusted_rows` and
+/// `evaluation_rows`
+/// records were given beside the dataset, as known to be good and as evaluation sets.
 ///
 /// # Errors
 /// When a *given* label column has too many distinct values or the data cannot be read at all.
@@ -28,7 +29,7 @@ pub(crate) fn survey(
     dataset: &Dataset,
     mut roles: RolePlan,
     label_is_given: bool,
-    trusted_rows: u64,
+    [trusted_rows, evaluation_rows]: [u64; 2],
 ) -> Result<Assembler, EngineError> {
     let schema = Arc::clone(dataset.full_schema());
     let n_stored = dataset.schema().fields().len();
@@ -67,6 +68,7 @@ pub(crate) fn survey(
         embedding_dim: list_length(dataset, layout.embedding)?,
         probabilities_dim: list_length(dataset, layout.probabilities)?,
         trusted_rows,
+        evaluation_rows,
         columns: roles.columns,
         sources: sources.clone(),
     };

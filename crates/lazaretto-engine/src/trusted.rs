@@ -15,13 +15,14 @@ use arrow::datatypes::{Field, Schema};
 use lazaretto_core::report::TrustedReport;
 use lazaretto_core::{Derived, NO_LABEL, RecordKey, Role, Trusted};
 use lazaretto_features::FeatureModel;
-use lazaretto_io::{Dataset, FileDigest, IoError, OpenOptions, discover};
+use lazaretto_io::{Dataset, FileDigest, IoError, OpenOptions};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
 
 use crate::assemble::{Assembler, Wanted, strings};
+use crate::beside;
 use crate::error::EngineError;
-use crate::scan::{hex, unreadable};
+use crate::scan::unreadable;
 use crate::settings::Settings;
 
 /// Trusted records that detectors get, at most.
@@ -42,20 +43,10 @@ pub(crate) fn open(
     if settings.trusted.is_empty() {
         return Ok(None);
     }
-    let dataset = Dataset::open(discover(&settings.trusted)?, options)?;
-    let refuse = |file: &str, problem: String| EngineError::Trusted {
-        file: file.to_owned(),
-        problems: vec![problem],
-    };
-    for file in dataset.files() {
-        if let Some(problem) = &file.problem {
-            return Err(refuse(&file.input.relative, problem.clone()));
-        }
-    }
-    if dataset.n_rows() == 0 {
-        return Err(refuse(dataset.name(), "it has no records".to_owned()));
-    }
-    Ok(Some(dataset))
+    beside::open(&settings.trusted, options, |file, problems| {
+        EngineError::Trusted { file, problems }
+    })
+    .map(Some)
 }
 
 /// Trusted files whose columns and classes fit the dataset.
@@ -242,27 +233,12 @@ impl TrustedData {
 
     /// The files for the report.
     pub(crate) fn report(&self) -> Vec<TrustedReport> {
-        let files = self.files.files().iter();
-        files
-            .map(|file| TrustedReport {
-                path: file.input.relative.clone(),
-                bytes: file.input.bytes,
-                blake3: hex(&file.input.digest),
-                records: file.rows.unwrap_or(0),
-            })
-            .collect()
+        beside::report(&self.files)
     }
 
     /// The files for the manifest.
     pub(crate) fn digests(&self) -> Vec<FileDigest> {
-        let files = self.report().into_iter();
-        files
-            .map(|file| FileDigest {
-                path: file.path,
-                bytes: file.bytes,
-                blake3: file.blake3,
-            })
-            .collect()
+        beside::digests(&self.files)
     }
 
     /// One line for the report: how many of the records detectors got.

@@ -131,6 +131,7 @@ impl FeatureFit {
             neighbor_base: None,
             text_classifier: classifier.map(|classifier| Box::new(classifier) as _),
             trusted: None,
+            evaluation: None,
         };
         let vectors = features
             .as_ref()

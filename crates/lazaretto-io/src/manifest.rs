@@ -51,6 +51,9 @@ pub struct Manifest {
     /// Files of trusted records, sorted by path; their records are not counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<FileDigest>,
+    /// Evaluation files, sorted by path; their records are not counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluation: Vec<FileDigest>,
     /// Every file of the run folder but those in [`UNLISTED`], sorted by path.
     pub outputs: Vec<FileDigest>,
 }

@@ -257,6 +257,7 @@ mod tests {
             counts: Counts::default(),
             inputs: Vec::new(),
             trusted: Vec::new(),
+            evaluation: Vec::new(),
             outputs: run.outputs().unwrap(),
         }
     }

@@ -131,6 +131,9 @@ pub(crate) struct DatasetOptions {
     /// compared with and not scanned.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     trusted: Vec<String>,
+    /// Evaluation files, in any format; records that contain their texts are held back.
+    #[arg(long = "eval", value_name = "FILE", num_args = 1..)]
+    evaluation: Vec<String>,
     /// Run only these detectors.
     #[arg(long, value_name = "DETECTOR", num_args = 1.., value_delimiter = ',')]
     only: Vec<String>,
@@ -252,6 +255,7 @@ impl DatasetOptions {
         for (flag, list) in [
             (&self.text, &mut roles.text),
             (&self.trusted, &mut file.trusted),
+            (&self.evaluation, &mut file.evaluation),
             (&self.only, &mut file.detectors.only),
             (&self.also, &mut file.detectors.also),
             (&self.skip, &mut file.detectors.skip),

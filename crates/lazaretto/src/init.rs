@@ -45,7 +45,8 @@ fn write(inspection: &Inspection) -> String {
          # False-discovery rate among single records held back.\n# fdr = 0.05\n\
          # Seed of all sampling; keep your own private when the data comes from people who may know this tool.\n# seed = 0\n\
          # Memory to stay within, and threads (0 is one per core).\n# memory = \"4GiB\"\n# threads = 0\n\
-         # Files of records known to be good, with the columns of the dataset and not part of it.\n# trusted = [\"FILE\"]\n",
+         # Files of records known to be good, with the columns of the dataset and not part of it.\n# trusted = [\"FILE\"]\n\
+         # Evaluation files that the dataset must not contain.\n# evaluation = [\"FILE\"]\n",
     );
     text.push_str(&roles(inspection));
     text.push_str("\n[detectors]\n# Only these; empty means the default ones that apply.\nonly = []\n# These besides; `lazaretto detectors` marks those that run on request.\nalso = []\n# All but these.\nskip = []\n");

@@ -148,6 +148,7 @@ fn dataset() -> DatasetReport {
             reason: "name begins with `_`".to_owned(),
         }],
         trusted: Vec::new(),
+        evaluation: Vec::new(),
         columns: vec![
             column("row_id", "Utf8", "id", "given with `--id`"),
             column("text", "LargeUtf8", "text", "name `text` and long strings"),

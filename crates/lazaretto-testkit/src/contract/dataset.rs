@@ -176,6 +176,7 @@ impl Dataset {
             numeric_columns,
             embedding_dim: self.embedding.as_ref().map(Array2::ncols),
             trusted_rows: self.n_rows() as u64,
+            evaluation_rows: self.texts.as_ref().map_or(0, |texts| texts.len() as u64),
             ..DataFacts::default()
         });
     }

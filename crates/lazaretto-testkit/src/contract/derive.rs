@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use lazaretto_core::shared::{NeighborBase, Neighbors, Reference, TextClassifier, Tokens};
-use lazaretto_core::{Derived, NO_LABEL, Shared, Trusted};
+use lazaretto_core::{Derived, Evaluation, EvaluationText, NO_LABEL, Shared, Trusted};
 use ndarray::{Array2, ArrayView1, Axis, s};
 
 use super::dataset::Dataset;
@@ -159,6 +159,27 @@ pub(super) fn reference(dataset: &Dataset) -> Option<Reference> {
         labels: rows.iter().map(|&row| label(row)).collect(),
         ordinals: rows.iter().map(|&row| row as u64).collect(),
         keys: rows.iter().map(|&row| dataset.keys[row]).collect(),
+    })
+}
+
+/// Evaluation texts of the dataset's words that no record contains: four records each, backwards.
+pub(super) fn evaluation(dataset: &Dataset) -> Option<Evaluation> {
+    let texts = dataset.texts.as_ref()?;
+    let of_several = |(row, several): (usize, &[Option<String>])| EvaluationText {
+        file: 0,
+        row: row as u64,
+        words: several
+            .iter()
+            .flatten()
+            .flat_map(|text| words(text))
+            .map(|(hash, _)| hash)
+            .rev()
+            .collect(),
+        excerpt: several.iter().flatten().cloned().collect(),
+    };
+    Some(Evaluation {
+        files: vec!["test.jsonl".to_owned()],
+        texts: texts.chunks(4).enumerate().map(of_several).collect(),
     })
 }
 

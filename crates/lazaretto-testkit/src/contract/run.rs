@@ -141,6 +141,7 @@ pub fn run(detector: &dyn DynDetector, dataset: &Dataset, seed: u64, pieces: Pie
         reference,
         text_classifier: derive::text_classifier(dataset),
         trusted,
+        evaluation: derive::evaluation(dataset),
     };
     let model = match detector.model(&context, merged, &shared) {
         Ok(model) => model,

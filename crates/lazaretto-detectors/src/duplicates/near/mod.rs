@@ -19,7 +19,8 @@ use super::exact::fits;
 use content::{ContentCounts, buckets};
 use copies::{Answer, CopyFloods, Signed};
 use judge::{Clusters, NearEvidence};
-use signature::{HASHES, MinHash, Signature, row_cells};
+use signature::row_cells;
+pub(crate) use signature::{BAND, HASHES, MinHash, Signature, equal_entries};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of state per record: a signature, an ordinal and a label.

@@ -4,16 +4,16 @@
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Hash functions of a MinHash signature.
-pub(super) const HASHES: usize = 64;
+pub(crate) const HASHES: usize = 64;
 /// Hash functions per band: records that agree in a whole band are compared.
-pub(super) const BAND: usize = 4;
+pub(crate) const BAND: usize = 4;
 
 /// The relative width of the cells that numbers are rounded into.
 const CELL: f64 = 0.01;
 
 /// A MinHash signature (Broder 1997), 16 bits per hash function: the share of equal entries
 /// estimates the Jaccard similarity of two sets.
-pub(super) type Signature = [u16; HASHES];
+pub(crate) type Signature = [u16; HASHES];
 
 /// A mixing step of `splitmix64`, a bijection.
 fn mix(mut value: u64) -> u64 {
@@ -23,14 +23,15 @@ fn mix(mut value: u64) -> u64 {
 }
 
 /// Computes signatures; keyed by the seed, so that texts cannot be prepared to collide or evade.
-pub(super) struct MinHash {
+#[derive(Clone, Debug)]
+pub(crate) struct MinHash {
     factors: [u32; HASHES],
     offsets: [u32; HASHES],
     seed: u64,
 }
 
 impl MinHash {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut state = seed;
         let mut next = || {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -44,7 +45,7 @@ impl MinHash {
     }
 
     /// The signature of the set `words` (repeats do not matter), which must not be empty.
-    pub(super) fn signature(&self, words: &[u64]) -> Signature {
+    pub(crate) fn signature(&self, words: &[u64]) -> Signature {
         let mut smallest = [u32::MAX; HASHES];
         for &word in words {
             let base = mix(word ^ self.seed);
@@ -62,7 +63,7 @@ impl MinHash {
 }
 
 /// Number of equal entries.
-pub(super) fn equal_entries(a: &[u16], b: &[u16]) -> u32 {
+pub(crate) fn equal_entries(a: &[u16], b: &[u16]) -> u32 {
     a.iter().zip(b).map(|(x, y)| u32::from(x == y)).sum()
 }
 

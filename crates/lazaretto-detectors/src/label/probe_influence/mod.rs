@@ -447,6 +447,7 @@ mod tests {
             }),
             neighbor_base: None,
             text_classifier: None,
+            evaluation: None,
             trusted: trusted.map(|trusted| Trusted {
                 ordinals: ordinals(trusted.1.len()),
                 keys: ordinals(trusted.1.len()),

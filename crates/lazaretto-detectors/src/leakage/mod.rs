@@ -1,0 +1,3 @@
+//! Content that a model must not learn.
+
+pub mod evaluation_overlap;
