@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed, memory and accuracy beside the libraries that a user would otherwise pick, on the same machine in the same minute.
 
-  peers.py [ROW ...] [--repeat N]     rows: ecod copod hbos pca iforest knn spectral growth auroc (default: all)
+  peers.py [ROW ...] [--repeat N]     rows: ecod copod hbos pca iforest knn duplicates spectral growth auroc (default: all)
 
 Each peer and each of our runs has a fresh process and two threads. Ours is timed in three ways:
 
@@ -13,7 +13,7 @@ Each peer and each of our runs has a fresh process and two threads. Ours is time
 Ratios are peer / ours, so above 1 we are faster (or smaller). On a busy machine look at the CPU seconds.
 
 Needs numpy and pyarrow, a built `lazaretto` and `kernel-times` (cargo build --release -p lazaretto -p lazaretto-benches), and for
-each row its peer: pyod, scikit-learn, faiss-cpu, adversarial-robustness-toolbox. What is not there is skipped and said so.
+each row its peer: pyod, scikit-learn, faiss-cpu, rensa, datasketch, adversarial-robustness-toolbox. What is not there is skipped and said so.
 The peers' scripts are read from ../shared/bench beside the checkout (or $LAZARETTO_BENCH); large inputs are made once in $BENCH_DIR
 (default target/peer-bench; about 800 MB, and 4 GB for the time of `growth`)."""
 import argparse, csv, json, os, subprocess, sys, tempfile, time
@@ -46,6 +46,7 @@ ROWS = [
     Row("pca", "pca-reconstruction", "tab_1m_32", None, {"pca_1m_32": 1.5}),
     Row("iforest", "isolation-forest", "tab_1m_32", None, {"iforest_1m_32": 5}),
     Row("knn", "knn-distance", "vec_100k_64", None, {"knn10_100k_64_faiss_flat": 1, "knn10_100k_64_sklearn_brute": 10}),
+    Row("duplicates", "near-duplicates", "docs_200k", None, {"minhash_200k_rensa": 1.5, "minhash_200k_datasketch": 20}),
     Row("spectral", "spectral-signature", "vec_200k_256", "label", {"spectral_200k_256_art": 10}),
 ]
 # Every detector whose memory must not follow the number of records.
@@ -207,12 +208,16 @@ def compare(row, repeat):
     data, truth = WORK / "synth" / f"{row.data}.parquet", WORK / "synth" / f"{row.data}.truth.parquet"
     print(f"\n{row.name}: {row.detector} on {row.data}", flush=True)
     ours = {}
-    try:
-        ours["memory"] = best(repeat, lambda: kernel(row.detector, data, row.label, True, truth))
-        ours["file"] = best(repeat, lambda: kernel(row.detector, data, row.label, False, truth))
-        ours["scan"] = best(repeat, lambda: scan(row.detector, data, row.label))
-    except Skipped as reason:
-        print(f"  skipped: {reason}")
+    ways = {
+        "memory": lambda: kernel(row.detector, data, row.label, True, truth),
+        "file": lambda: kernel(row.detector, data, row.label, False, truth),
+        "scan": lambda: scan(row.detector, data, row.label),
+    }
+    for way, measure in ways.items():
+        try:
+            ours[way] = best(repeat, measure)
+        except Skipped as reason:
+            print(f"  {way}: skipped: {reason}")
     for way, measured in ours.items():
         print(f"  lazaretto, {way:24s} {measured}")
     for task, target in row.peers.items():
