@@ -64,8 +64,8 @@ const SAMPLE_ROWS: usize = 20_000;
 /// categories, exactly. A gap is foreign when it is at least three times as wide as the mean excess
 /// of the 5 % of values inside it, twice as wide as any of the ten gaps inside it and a
 /// tenth of the range, and at most `max_share` of the values lie beyond. Long upper
-/// tails are measured in logarithms as well, and both must agree; so are tails heavier than an
-/// exponential one (prices, returns), in logarithms of the distance from the median. The p-value is
+/// tails are measured in logarithms as well, other heavy ones (returns) in logarithms of the distance
+/// from the median, and both must agree. The p-value is
 /// that of the spacing in an exponential tail whose scale is known as well as the sample tells it,
 /// corrected for columns and ends. A wrong sign counts where half of the negative numbers lie further
 /// below zero than the lowest positive ones let expect, so that a column whose lower end goes on below
