@@ -355,7 +355,8 @@ type Lists = (arrow::array::Float32Array, usize);
 
 impl Columns {
     fn of(batch: &RecordBatch, source: &Source) -> Result<Self> {
-        let mut numbers = Vec::new();
+        let n_columns = source.facts.numeric_columns.len();
+        let mut numbers = Vec::with_capacity(batch.num_rows() * n_columns);
         let mut columns = Self {
             numeric: None,
             labels: None,
@@ -385,12 +386,16 @@ impl Columns {
                     known.map_or(u32::MAX, |idx| idx as u32)
                 };
                 columns.labels = Some(labels.as_string::<i32>().iter().map(index).collect());
+            } else if let Some(singles) = column.as_primitive_opt::<Float32Type>()
+                && singles.null_count() == 0
+            {
+                // Widened as a scan does it, without a copy in between.
+                numbers.extend(singles.values().iter().copied().map(f64::from));
             } else {
                 let floats = cast(column, &DataType::Float64)?;
                 numbers.extend_from_slice(floats.as_primitive::<Float64Type>().values());
             }
         }
-        let n_columns = source.facts.numeric_columns.len();
         if n_columns > 0 {
             let shape = (batch.num_rows(), n_columns).f();
             columns.numeric = Some(Array2::from_shape_vec(shape, numbers)?);

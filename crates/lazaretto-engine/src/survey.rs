@@ -17,6 +17,9 @@ use crate::error::EngineError;
 /// More classes than this make no classification problem.
 const MAX_CLASSES: usize = 10_000;
 
+/// Units that are asked for the length of the vectors.
+const LENGTH_UNITS: usize = 8;
+
 type Counts = BTreeMap<String, u64>;
 
 /// Counts classes and sources, and fixes how batches are assembled from here on. `trusted_rows` and
@@ -183,7 +186,9 @@ fn class_dictionary(
     (names, counts, index)
 }
 
-/// Length of the vectors in a list column: that of its type, or of the first one.
+/// Length of the vectors in a list column: that of its type, or the most frequent one in the first
+/// batches of some units. The first vector alone would let a single ragged one in front make all
+/// others unusable.
 fn list_length(dataset: &Dataset, column: Option<usize>) -> Result<Option<usize>, EngineError> {
     let Some(column) = column else {
         return Ok(None);
@@ -191,37 +196,50 @@ fn list_length(dataset: &Dataset, column: Option<usize>) -> Result<Option<usize>
     if let DataType::FixedSizeList(_, size) = dataset.full_schema().field(column).data_type() {
         return Ok(usize::try_from(*size).ok().filter(|&size| size > 0));
     }
-    for unit in 0..dataset.units().len() {
+    let n_units = dataset.units().len();
+    let stride = n_units.div_ceil(LENGTH_UNITS).max(1);
+    // Units far apart first; the others only where those have no vectors.
+    let mut units: Vec<usize> = (0..n_units).collect();
+    units.sort_by_key(|unit| unit % stride);
+    let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
+    for (asked, unit) in units.into_iter().enumerate() {
+        if asked >= LENGTH_UNITS && !counts.is_empty() {
+            break;
+        }
         let batches = match dataset.batches(unit, Some(&[column])) {
             Err(IoError::Interrupted) => return Err(IoError::Interrupted.into()),
             Err(_) => continue,
             Ok(batches) => batches,
         };
+        let before: u64 = counts.values().sum();
         for batch in batches {
             match batch {
                 Err(IoError::Interrupted) => return Err(IoError::Interrupted.into()),
                 Err(_) => break,
-                Ok(batch) => {
-                    if let Some(length) = first_length(batch.column(0)) {
-                        return Ok(Some(length));
-                    }
-                }
+                Ok(batch) => count_lengths(batch.column(0), &mut counts),
+            }
+            if counts.values().sum::<u64>() > before {
+                break;
             }
         }
     }
-    Ok(None)
+    let most = counts.into_iter().max_by_key(|&(_, count)| count);
+    Ok(most.map(|(length, _)| length))
 }
 
-fn first_length(array: &ArrayRef) -> Option<usize> {
+/// Counts the lists of an array by length, without null and empty ones.
+fn count_lengths(array: &ArrayRef, counts: &mut BTreeMap<usize, u64>) {
     let length = |row| match array.data_type() {
-        DataType::List(_) => array.as_list::<i32>().value(row).len(),
-        DataType::LargeList(_) => array.as_list::<i64>().value(row).len(),
+        DataType::List(_) => array.as_list::<i32>().value_length(row) as usize,
+        DataType::LargeList(_) => array.as_list::<i64>().value_length(row) as usize,
         _ => 0,
     };
-    (0..array.len())
-        .filter(|&row| array.is_valid(row))
-        .map(length)
-        .find(|&length| length > 0)
+    for row in (0..array.len()).filter(|&row| array.is_valid(row)) {
+        let length = length(row);
+        if length > 0 {
+            *counts.entry(length).or_default() += 1;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Sums that are added to in turn.
+const LANES: usize = 8;
+
 /// Central moments of the finite values of a column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
@@ -22,19 +25,18 @@ impl Moments {
     /// The moments of the finite ones of `values`.
     #[must_use]
     pub fn of(values: &[f64]) -> Self {
-        let finite = || values.iter().copied().filter(|value| value.is_finite());
-        let (count, total) = finite().fold((0_u64, 0.0), |(n, sum), value| (n + 1, sum + value));
-        if count == 0 {
+        let [count, total] = lane_sums(values, |value| [1.0, value]);
+        if count < 1.0 {
             return Self::default();
         }
-        let mean = total / count as f64;
-        let (m2, m3) = finite().fold((0.0, 0.0), |(m2, m3), value| {
+        let mean = total / count;
+        let [m2, m3] = lane_sums(values, |value| {
             let difference = value - mean;
             let square = difference * difference;
-            (m2 + square, m3 + square * difference)
+            [square, square * difference]
         });
         Self {
-            count,
+            count: count as u64,
             mean,
             m2,
             m3,
@@ -80,5 +82,31 @@ impl Moments {
         } else {
             0.0
         }
+    }
+}
+
+/// Sums of both terms over the finite values. Each goes into one of a few sums in turn, because
+/// every addition to a single one would wait for the last: a third of the time.
+fn lane_sums(values: &[f64], terms: impl Fn(f64) -> [f64; 2]) -> [f64; 2] {
+    let mut lanes = [[0.0; LANES]; 2];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        add_terms(chunk, &terms, &mut lanes);
+    }
+    add_terms(rest, &terms, &mut lanes);
+    lanes.map(|lanes| lanes.iter().sum())
+}
+
+#[inline]
+fn add_terms(values: &[f64], terms: &impl Fn(f64) -> [f64; 2], lanes: &mut [[f64; LANES]; 2]) {
+    let [first, second] = lanes;
+    for ((&value, first), second) in values.iter().zip(first).zip(second) {
+        let terms = if value.is_finite() {
+            terms(value)
+        } else {
+            [0.0; 2]
+        };
+        *first += terms[0];
+        *second += terms[1];
     }
 }

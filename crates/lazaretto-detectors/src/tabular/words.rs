@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use arrow::temporal_conversions::{
+    date32_to_datetime, timestamp_ms_to_datetime, timestamp_ns_to_datetime,
+    timestamp_s_to_datetime, timestamp_us_to_datetime,
+};
 use lazaretto_core::{Batch, DataFacts};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +20,30 @@ pub(crate) fn shown(value: &str) -> String {
         Some((end, _)) => format!("{}…", &value[..end]),
         None => value.to_owned(),
     }
+}
+
+/// The Arrow type of a column, as text; empty when there is no such column.
+pub(crate) fn data_type<'a>(name: &str, facts: &'a DataFacts) -> &'a str {
+    let column = facts.columns.iter().find(|column| column.name == name);
+    column.map_or("", |column| &column.data_type)
+}
+
+/// A number of a column of this type: dates and moments as such, in UTC, the rest as it is.
+pub(crate) fn number(value: f64, data_type: &str) -> String {
+    // The cast saturates; what is no date any more is shown as a number.
+    let moment = match data_type.split(['(', ',', ')']).nth(1).unwrap_or_default() {
+        _ if data_type == "Date32" => {
+            let day = date32_to_datetime(value as i32);
+            return day.map_or_else(|| value.to_string(), |day| day.date().to_string());
+        }
+        _ if !data_type.starts_with("Timestamp") => None,
+        "s" => timestamp_s_to_datetime(value as i64),
+        "ms" => timestamp_ms_to_datetime(value as i64),
+        "µs" => timestamp_us_to_datetime(value as i64),
+        "ns" => timestamp_ns_to_datetime(value as i64),
+        _ => None,
+    };
+    moment.map_or_else(|| value.to_string(), |moment| moment.to_string())
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -77,4 +105,25 @@ pub(crate) fn top_source(sources: &BTreeMap<u32, u64>, facts: &DataFacts) -> Opt
         .max_by_key(|&(&source, &count)| (count, std::cmp::Reverse(source)))?;
     let name = facts.sources.get(source as usize)?;
     Some((shown(name), count as f64 / total.max(1) as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_as_what_their_column_holds() {
+        assert_eq!(number(999.0, "Float64"), "999");
+        assert_eq!(number(18_262.0, "Date32"), "2020-01-01");
+        assert_eq!(
+            number(1_577_836_800.0, "Timestamp(s)"),
+            "2020-01-01 00:00:00"
+        );
+        let micros = 1_577_836_800_000_000.0;
+        assert_eq!(
+            number(micros, "Timestamp(µs, \"UTC\")"),
+            "2020-01-01 00:00:00"
+        );
+        assert_eq!(number(f64::MAX, "Timestamp(s)"), f64::MAX.to_string());
+    }
 }

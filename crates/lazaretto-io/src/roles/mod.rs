@@ -12,7 +12,7 @@
 //! | messages | a list of `{role, content}` or `{from, value}` |
 //! | id | named `row_id`, `id`, `uuid`, `idx`, … or `*_id`, and every value of the sample different |
 //! | probabilities | named `pred_probs`, `probabilities`, …: lists of numbers that add up to 1 |
-//! | embedding | named `embedding`, `vector`, `features`, … or the only such column: lists of floats of one length |
+//! | embedding | named `embedding`, `vector`, `features`, … or the only such column: lists of floats, nine in ten of one length |
 //! | label | named `label`, `target`, `class`, `category`, `y`, `sentiment`, …: few distinct values, no fractions |
 //! | content_hash | named `sha256`, `md5`, `checksum`, …: hexadecimal digests |
 //! | url | named `url`, `uri`, …, or nearly all values start with `http` |

@@ -129,7 +129,8 @@ fn vectors(columns: &mut Columns<'_>) {
             continue;
         };
         if is_vector(columns, column) && columns.wanted(Role::Embedding) {
-            let reason = format!("`{}`, {length} numbers each", columns.name(column));
+            let numbers = length_in_words(columns, column, length);
+            let reason = format!("`{}`, {numbers}", columns.name(column));
             columns.assign(column, Role::Embedding, reason);
         }
     }
@@ -142,8 +143,26 @@ fn vectors(columns: &mut Columns<'_>) {
         && let Some(length) = columns.sample(*column).vector_length
         && length > 1
     {
-        let reason = format!("the only column of vectors, {length} numbers each");
+        let numbers = length_in_words(columns, *column, length);
+        let reason = format!("the only column of vectors, {numbers}");
         columns.assign(*column, Role::Embedding, reason);
+    }
+    for column in columns.open() {
+        let sample = columns.sample(column);
+        if is_vector(columns, column) && sample.values > 0 && sample.vector_length.is_none() {
+            let reason = "lists of numbers of many lengths, which are no vectors";
+            columns.assign(column, Role::Other, reason);
+        }
+    }
+}
+
+/// `64 numbers each`, and how many lists have another length, if any.
+fn length_in_words(columns: &Columns<'_>, column: usize, length: usize) -> String {
+    let ragged = 100.0 * columns.sample(column).ragged;
+    if ragged > 0.0 {
+        format!("{length} numbers each but for {ragged:.1} % of the sample")
+    } else {
+        format!("{length} numbers each")
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a sample of the records says about each column.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::cast::AsArray;
 use arrow::array::types::Float64Type;
@@ -17,6 +17,9 @@ use crate::error::IoError;
 const SAMPLE_ROWS: u64 = 5_000;
 /// Target size of its batches: a few hundred records are wanted of each unit.
 const SAMPLE_BYTES: usize = 1 << 16;
+/// Largest share of lists of another length in a column of vectors. Some are a fault of the column,
+/// not of its role: a single one must not switch off all that looks at vectors.
+const MAX_RAGGED: f64 = 0.1;
 /// Units the sample is taken from.
 const SAMPLE_UNITS: usize = 8;
 
@@ -43,8 +46,10 @@ pub(super) struct ColumnSample {
     pub(super) whole: bool,
     /// Smallest and largest number.
     pub(super) range: Option<(f64, f64)>,
-    /// Common length of the lists of numbers, if they have one.
+    /// Length of nearly all lists of numbers, if they have one.
     pub(super) vector_length: Option<usize>,
+    /// Share of the lists that have another length.
+    pub(super) ragged: f64,
     /// Whether the lists hold numbers in `0..=1` that add up to 1.
     pub(super) adds_up: bool,
 }
@@ -198,10 +203,10 @@ fn examine_vectors(column: &ArrayRef, sample: &mut ColumnSample) {
         return;
     };
     let lists = lists.as_list::<i64>();
-    let mut lengths = BTreeSet::new();
+    let mut lengths: BTreeMap<usize, usize> = BTreeMap::new();
     sample.adds_up = sample.values > 0;
     for list in lists.iter().flatten() {
-        lengths.insert(list.len());
+        *lengths.entry(list.len()).or_default() += 1;
         let values = list.as_primitive::<Float64Type>();
         let in_range = values
             .iter()
@@ -209,7 +214,10 @@ fn examine_vectors(column: &ArrayRef, sample: &mut ColumnSample) {
         let sum: f64 = values.iter().flatten().sum();
         sample.adds_up &= in_range && (sum - 1.0).abs() < 0.01;
     }
-    if let (1, Some(&length)) = (lengths.len(), lengths.first()) {
-        sample.vector_length = (length > 0).then_some(length);
+    let most = lengths.iter().max_by_key(|(_, count)| **count);
+    if let Some((&length, &count)) = most {
+        sample.ragged = 1.0 - count as f64 / sample.values.max(1) as f64;
+        let is_length = length > 0 && sample.ragged <= MAX_RAGGED;
+        sample.vector_length = is_length.then_some(length);
     }
 }

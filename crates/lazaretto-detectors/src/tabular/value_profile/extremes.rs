@@ -23,6 +23,11 @@ const TAIL: f64 = 0.05;
 const SKEWED: f64 = 0.3;
 /// Nested gaps at one end that are looked at.
 const MAX_NESTED: usize = 6;
+/// A tail is heavy when the mean excess of its outermost part is so many times that of the tail, in
+/// a sample of at least so many values.
+const FAR_TAIL: f64 = 0.01;
+const HEAVY: f64 = 1.2;
+const MIN_HEAVY: usize = 1_000;
 /// Chance that is stated for values of the wrong sign, a rule without a distribution behind it.
 const SIGN_P: f64 = 1e-3;
 
@@ -110,6 +115,29 @@ impl Extremes {
             Side::Low | Side::Negative => self.low.iter().map(pair).collect(),
         }
     }
+}
+
+/// How many of `n_values` are the tail.
+fn n_tail(n_values: usize) -> usize {
+    ((n_values as f64 * TAIL) as usize).max(4).min(n_values)
+}
+
+/// Whether the tail of sorted values is longer than that of an exponential, whose mean excess is the
+/// same everywhere.
+fn is_heavy(sorted: &[f64], side: Side) -> bool {
+    let mean_excess = |share: f64| {
+        let n_tail = (sorted.len() as f64 * share) as usize;
+        let (tail, inner) = if side == Side::High {
+            let tail = &sorted[sorted.len() - n_tail..];
+            (tail, tail.first())
+        } else {
+            let tail = &sorted[..n_tail];
+            (tail, tail.last())
+        };
+        let inner = inner.copied().unwrap_or(0.0);
+        tail.iter().map(|x| (x - inner).abs()).sum::<f64>() / n_tail.max(1) as f64
+    };
+    sorted.len() >= MIN_HEAVY && mean_excess(FAR_TAIL) > HEAVY * mean_excess(TAIL)
 }
 
 /// Whether sorted values have enough different ones for a range.
@@ -258,18 +286,32 @@ impl End<'_> {
     /// enough on a scale that suits the column.
     fn gap(&self, side: Side, value: f64, inner: &[(f64, u64)], beyond: u64) -> Option<(f64, f64)> {
         let linear = self.gap_on(side, value, inner, |x| x);
-        let positive = inner[0].0 > 0.0 && value > 0.0;
+        // A column that goes on below zero passes it at no logarithmic distance from anything.
+        let crosses_zero = self
+            .extremes
+            .low
+            .keys()
+            .next()
+            .is_some_and(|&k| number(k) <= 0.0);
+        let crosses_zero = crosses_zero && side != Side::High;
+        let positive = inner[0].0 > 0.0 && value > 0.0 && !crosses_zero;
         let logarithmic = || self.gap_on(side, value, inner, f64::ln);
         let gap = match side {
             // A long upper tail is judged on both scales, a short one as it is.
             Side::High if positive && self.is_skewed(inner[0].0) => linear?.min(logarithmic()?),
-            Side::High => linear?,
+            Side::High => self.on_both_scales(side, value, inner, linear?)?,
             // Towards zero only the logarithm sees a gap; a column that reaches it has none.
             _ if positive => linear.into_iter().chain(logarithmic()).fold(0.0, f64::max),
-            _ => linear?,
+            Side::Low | Side::Negative => self.on_both_scales(side, value, inner, linear?)?,
         };
-        // Spacings of an exponential tail: the one with k records beyond it is Exp(k / scale).
-        let p_value = ((-gap * beyond as f64).exp() * self.n_tests).min(1.0);
+        // Spacings of an exponential tail: the one with k records beyond it is Exp(k / scale). The
+        // scale is a mean of m excesses, which makes their ratio F(2, 2m): among thousands of
+        // columns of a few hundred records some have a scale that is much too small.
+        let m = n_tail(self.bulk(side, inner[0].0).len())
+            .saturating_sub(1)
+            .max(1) as f64;
+        let p_value = (-m * (gap * beyond as f64 / m).ln_1p()).exp() * self.n_tests;
+        let p_value = p_value.min(1.0);
         (gap >= RELAXED).then_some((gap, p_value))
     }
 
@@ -307,9 +349,7 @@ impl End<'_> {
             )
         };
         let range = near - far;
-        let n_tail = ((defined.len() as f64 * TAIL) as usize)
-            .max(4)
-            .min(defined.len());
+        let n_tail = n_tail(defined.len());
         let tail: Vec<f64> = if side == Side::High {
             defined[defined.len() - n_tail..].to_vec()
         } else {
@@ -323,6 +363,27 @@ impl End<'_> {
             && gap >= INNER_RATIO * widest
             && gap >= MIN_OF_RANGE * range;
         wide.then(|| gap / spread)
+    }
+
+    /// A gap on a linear scale, or where the tail is heavy the same in logarithms of the distance
+    /// from the median if that is smaller: wide gaps are natural among prices and returns.
+    fn on_both_scales(
+        &self,
+        side: Side,
+        value: f64,
+        inner: &[(f64, u64)],
+        linear: f64,
+    ) -> Option<f64> {
+        let bulk = self.bulk(side, inner[0].0);
+        if !is_heavy(bulk, side) {
+            return Some(linear);
+        }
+        let middle = *bulk.get(bulk.len() / 2)?;
+        let logarithmic = match side {
+            Side::High => self.gap_on(side, value, inner, |x| (x - middle).ln()),
+            _ => self.gap_on(side, value, inner, |x| -(middle - x).ln()),
+        };
+        Some(linear.min(logarithmic?))
     }
 
     /// The sampled values that lie inside of a gap, ascending; empty when they are too few to have a
@@ -372,9 +433,29 @@ impl End<'_> {
             seen += count;
             2 * seen >= range.n_records
         });
-        // Noise around zero has small negative values; a wrong sign has all sizes.
-        let large = median.is_some_and(|(value, _)| -value >= 0.1 * usual);
-        (large && -range.bound >= 0.02 * usual).then_some(Range {
+        let median = -median?.0;
+        // Noise around zero has small negative values; a wrong sign has all sizes. And the lower end
+        // of a bell two or three standard deviations above zero goes on below it: had the values
+        // the (exponential) tail of the positive ones, half of them would hardly lie so far out.
+        let tail = &positive[..n_tail(positive.len())];
+        let threshold = tail[tail.len() - 1];
+        let mean = |of: &dyn Fn(f64) -> f64| {
+            let sum = tail.iter().map(|&x| of(x)).sum::<f64>();
+            (sum / tail.len() as f64).max(f64::MIN_POSITIVE)
+        };
+        let linear = median / mean(&|x| threshold - x);
+        let from_middle = |x: f64| usual - x;
+        let logarithmic = if threshold < usual {
+            let excess = mean(&|x| (from_middle(x) / from_middle(threshold)).ln());
+            (from_middle(-median) / usual).ln() / excess
+        } else {
+            linear
+        };
+        let n_records = range.n_records as f64;
+        let log_p = n_records * (std::f64::consts::LN_2 - 0.5 * linear.min(logarithmic));
+        let foreign = log_p + self.n_tests.ln() <= SIGN_P.ln();
+        let large = median >= 0.1 * usual && -range.bound >= 0.02 * usual;
+        (large && foreign).then_some(Range {
             p_value: SIGN_P,
             ..range
         })
@@ -383,6 +464,8 @@ impl End<'_> {
 
 #[cfg(test)]
 mod tests {
+    use lazaretto_testkit::seed::{normal, stream};
+
     use super::*;
 
     fn ranges_of(values: &[f64]) -> Vec<Range> {
@@ -447,6 +530,57 @@ mod tests {
             let values: Vec<f64> = uniform.iter().map(|&u| shape(u)).collect();
             assert!(ranges_of(&values).is_empty(), "shape {idx}");
         }
+    }
+
+    /// Draws of a standard normal distribution.
+    fn normals(seed: u64, n: usize) -> Vec<f64> {
+        let mut rng = stream(seed, "extremes");
+        (0..n).map(|_| normal(&mut rng)).collect()
+    }
+
+    /// Ranges that could hold records back.
+    fn grave(values: &[f64]) -> usize {
+        let found = ranges_of(values).into_iter();
+        found
+            .filter(|range| range.p_value <= 1e-3 && range.n_records >= 5)
+            .count()
+    }
+
+    #[test]
+    fn tails_that_go_on_below_zero_have_no_foreign_values() {
+        let mut n_grave = 0;
+        for seed in 0..60 {
+            let bell = normals(seed, 2000);
+            for mean in [2.0, 2.3, 2.6, 3.0] {
+                let moved: Vec<f64> = bell.iter().map(|x| x + mean).collect();
+                n_grave += grave(&moved);
+            }
+        }
+        assert!(n_grave <= 1, "{n_grave} of 240 columns");
+    }
+
+    #[test]
+    fn heavy_tails_on_both_sides_have_no_foreign_values() {
+        let mut n_grave = 0;
+        for seed in 0..60 {
+            // Student's t with three degrees of freedom, about 0 and about 5.
+            let parts: Vec<Vec<f64>> = (0..4).map(|i| normals(4 * seed + i, 2000)).collect();
+            let t = |row: usize| {
+                let squares = parts[1][row].powi(2) + parts[2][row].powi(2) + parts[3][row].powi(2);
+                parts[0][row] / (squares / 3.0).sqrt()
+            };
+            for mean in [0.0, 5.0] {
+                let values: Vec<f64> = (0..2000).map(|row| mean + t(row)).collect();
+                n_grave += grave(&values);
+            }
+        }
+        // Without the logarithms 21.
+        assert!(n_grave <= 4, "{n_grave} of 120 columns");
+        // What is written far beyond such a tail still shows.
+        let mut values: Vec<f64> = normals(9, 2000).iter().map(|x| x.powi(3)).collect();
+        assert_eq!(grave(&values), 0);
+        values.extend([-9999.0; 8]);
+        assert!(grave(&values) >= 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::resemblance::{MAX_GROUP, Resemblance, SKIP};
 use super::super::words;
 use super::ProfileModel;
+use super::broken::Broken;
 use super::extremes::{Range, Side};
 use super::reviews::ReviewEvidence;
 use super::vocabulary::Stray;
@@ -35,6 +36,7 @@ const MAX_REVIEWS: usize = 20;
 pub struct ProfileEvidence {
     groups: Vec<Group>,
     reviews: ReviewEvidence,
+    broken: Broken,
 }
 
 /// The records of one suspect.
@@ -71,7 +73,13 @@ impl ProfileEvidence {
         Self {
             groups: vec![Group::default(); model.ranges.len() + model.strays.len()],
             reviews: ReviewEvidence::new(model),
+            broken: Broken::default(),
         }
+    }
+
+    /// Counts what no model can compute with.
+    pub(super) fn add_broken(&mut self, batch: &Batch<'_>) {
+        self.broken.add(batch);
     }
 
     /// Adds a record; whether it has a foreign value.
@@ -124,6 +132,7 @@ impl ProfileEvidence {
 
     pub(super) fn merge(&mut self, later: Self) {
         self.reviews.merge(later.reviews);
+        self.broken.merge(later.broken);
         for (group, later) in self.groups.iter_mut().zip(later.groups) {
             group.records.extend(later.records);
             group.codes.extend(later.codes);
@@ -174,7 +183,13 @@ impl ProfileEvidence {
         let held = findings.iter().filter(|finding| finding.0).count();
         findings.truncate(held + MAX_REVIEWS);
         let groups = findings.into_iter().map(|(_, _, finding)| finding);
-        groups.chain(self.reviews.findings(model)).collect()
+        let broken = self
+            .broken
+            .findings(&model.layout, shared.facts.embedding_dim);
+        groups
+            .chain(self.reviews.findings(model))
+            .chain(broken)
+            .collect()
     }
 }
 
@@ -282,10 +297,11 @@ impl Suspect<'_> {
         let (kind, title, p_value, highlight) = match &self.kind {
             Kind::Range(range) => {
                 let values = range.values.iter().take(MAX_NAMED);
-                let values = values.map(|(value, _)| value.to_string());
+                let data_type = words::data_type(&model.layout.names[range.column], &shared.facts);
+                let values = values.map(|(value, _)| words::number(*value, data_type));
                 (
                     "range",
-                    range_title(range, model),
+                    range_title(range, model, data_type),
                     range.p_value,
                     values.collect(),
                 )
@@ -335,13 +351,16 @@ fn records(count: u64) -> String {
     }
 }
 
-fn range_title(range: &Range, model: &ProfileModel) -> String {
+fn range_title(range: &Range, model: &ProfileModel, data_type: &str) -> String {
     let name = &model.layout.names[range.column];
     let mut values = range.values.clone();
     values.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.total_cmp(&b.0)));
     let named = values.iter().take(MAX_NAMED);
     let mut parts: Vec<String> = named
-        .map(|(value, count)| format!("`{value}` ({})", records(*count)))
+        .map(|(value, count)| {
+            let value = words::number(*value, data_type);
+            format!("`{value}` ({})", records(*count))
+        })
         .collect();
     let others: u64 = values.iter().skip(MAX_NAMED).map(|(_, count)| count).sum();
     if others > 0 {
@@ -355,7 +374,7 @@ fn range_title(range: &Range, model: &ProfileModel) -> String {
     format!(
         "`{name}` is {} {next} `{}`",
         words::listed(&parts),
-        range.inside
+        words::number(range.inside, data_type)
     )
 }
 

@@ -1,5 +1,6 @@
 //! `value-profile`: values that do not belong into their column.
 
+mod broken;
 mod constants;
 mod extremes;
 mod findings;
@@ -50,6 +51,9 @@ const SAMPLE_ROWS: usize = 20_000;
 /// - `mixed-type`: categorical columns of numbers, dates or words with a few values of another kind.
 /// - `spelling`: values that are a frequent value but for case, spaces or one letter.
 /// - `constant-column`: columns without values and columns of one value, all in one remark.
+/// - `infinite`: infinite numbers, by column.
+/// - `unusable-vector`: records without an embedding of the usual length, or with missing or infinite
+///   parts, which no detector of vectors can judge.
 ///
 /// # Why it matters
 /// A few impossible values pull scalers and linear models, break bins and encoders, and are how
@@ -60,9 +64,12 @@ const SAMPLE_ROWS: usize = 20_000;
 /// categories, exactly. A gap is foreign when it is at least three times as wide as the mean excess
 /// of the 5 % of values inside it, twice as wide as any of the ten gaps inside it and a
 /// tenth of the range, and at most `max_share` of the values lie beyond. Long upper
-/// tails are measured in logarithms as well, and both must agree. The p-value is that of the
-/// spacing in an exponential tail, corrected for columns and ends; a wrong sign and a foreign
-/// category are rules and stand at 0.001.
+/// tails are measured in logarithms as well, other heavy ones (returns) in logarithms of the distance
+/// from the median, and both must agree. The p-value is
+/// that of the spacing in an exponential tail whose scale is known as well as the sample tells it,
+/// corrected for columns and ends. A wrong sign counts where half of the negative numbers lie further
+/// below zero than the lowest positive ones let expect, so that a column whose lower end goes on below
+/// zero has none; it and a foreign category are rules and stand at 0.001.
 ///
 /// Natural data has all of that too: top codes, sentinels, sub-populations far out. What separates
 /// written values from natural ones is the rest of the record. A natural extreme belongs to some kind
@@ -82,7 +89,7 @@ const SAMPLE_ROWS: usize = 20_000;
 /// or four of fewer, and twice as many as any other record; at most 1 % are. A column has one type when at most 2 % of its values
 /// are written in another way, and one list of categories when values of 0.5 % or more cover 90 % of
 /// it; a variant is 20 times (case, spaces) or 500 times (one letter of at least six) rarer than what
-/// it resembles. Rules without a distribution state 0.001. A remark lists 10,000 records at most, that
+/// it resembles. The usual length of vectors is the most frequent one. Rules without a distribution state 0.001. A remark lists 10,000 records at most, that
 /// on constant columns the first three for example.
 ///
 /// # Parameters
@@ -190,11 +197,17 @@ impl Detector for ValueProfile {
         score_kind: ScoreKind::Rule,
         by_default: true,
         fit_roles: &[Role::Numeric, Role::Categorical, Role::Label, Role::Source],
-        score_roles: &[Role::Numeric, Role::Categorical, Role::Label, Role::Source],
+        score_roles: &[
+            Role::Numeric,
+            Role::Categorical,
+            Role::Embedding,
+            Role::Label,
+            Role::Source,
+        ],
         intermediates: &[],
         state_bytes_per_row: 0,
         taxonomy: &["AML.T0020", "AML.T0059", "LLM04:2025", "NISTAML.013"],
-        state_version: 2,
+        state_version: 3,
     };
 
     fn new(params: Self::Params) -> Self {
@@ -202,8 +215,10 @@ impl Detector for ValueProfile {
     }
 
     fn applies(&self, facts: &DataFacts) -> Result<(), NotApplicable> {
-        if Layout::of(facts).width() == 0 {
-            return Err(NotApplicable::new("no numeric or categorical column"));
+        if Layout::of(facts).width() == 0 && facts.embedding_dim.is_none() {
+            return Err(NotApplicable::new(
+                "no numeric or categorical column and no embedding",
+            ));
         }
         Ok(())
     }
@@ -307,6 +322,7 @@ impl Detector for ValueProfile {
         evidence: &mut Self::Evidence,
     ) -> Vec<f32> {
         let mut scores = vec![0.0; batch.n_rows()];
+        evidence.add_broken(batch);
         if model.ranges.is_empty() && model.strays.is_empty() && model.reviews.is_empty() {
             return scores;
         }

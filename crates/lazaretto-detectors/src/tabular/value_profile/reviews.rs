@@ -13,7 +13,7 @@ use super::missing::Group;
 use super::types::Kind;
 
 /// Records that a remark lists at most, the first of the dataset; its numbers count all.
-const MAX_RECORDS: usize = 10_000;
+pub(super) const MAX_RECORDS: usize = 10_000;
 /// Records that stand for all where a remark is about every record.
 const MAX_EXAMPLES: usize = 3;
 /// Chance that is stated for a rule without a distribution behind it.
