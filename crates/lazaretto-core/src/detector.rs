@@ -40,6 +40,8 @@ pub enum Family {
     Injection,
     /// Content that a model must not learn: secrets, personal data, evaluation sets.
     Leakage,
+    /// Records that are not what is recorded about them, and sources that stand out.
+    Source,
 }
 
 impl Family {
@@ -56,6 +58,7 @@ impl Family {
             Self::Response => "response",
             Self::Injection => "injection",
             Self::Leakage => "leakage",
+            Self::Source => "source",
         }
     }
 }

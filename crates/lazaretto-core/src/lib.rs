@@ -33,6 +33,8 @@ pub use finding::{Action, Finding, Severity};
 pub use params::{ParamProblem, Params};
 pub use record::{RecordKey, RowHash};
 pub use role::Role;
-pub use shared::{Derived, Evaluation, EvaluationText, NeighborBase, Neighbors, Shared, Trusted};
+pub use shared::{
+    Blobs, Derived, Evaluation, EvaluationText, NeighborBase, Neighbors, Recorded, Shared, Trusted,
+};
 pub use state::StateError;
 pub use verdict::Verdict;

@@ -32,6 +32,8 @@ pub struct Report {
     pub dataset: DatasetReport,
     /// Each detector of the registry: what it did, or why it did nothing. Sorted by id.
     pub detectors: Vec<DetectorReport>,
+    /// Findings with one cause, in the order of their first findings.
+    pub campaigns: Vec<CampaignReport>,
     /// Findings, the most severe and most certain first.
     pub findings: Vec<FindingReport>,
     /// The most suspicious records, highest score first; bounded in number.
@@ -258,6 +260,57 @@ pub struct Histogram {
     pub counts: Vec<u64>,
     /// Of these, records held back.
     pub quarantined: Vec<u64>,
+}
+
+/// Findings with one cause: what a person acts on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CampaignReport {
+    /// `C001`, `C002`, … in the order of the report.
+    pub id: String,
+    /// The cause in one sentence; text from the data between backticks.
+    pub title: String,
+    /// The severity of its gravest finding that holds records back.
+    pub severity: Severity,
+    /// One minus the p-value of its strongest finding, corrected for all findings of the run, in
+    /// `0..=1`.
+    pub confidence: f64,
+    /// Number of records of any of its findings.
+    pub n_records: u64,
+    /// Of these, records held back.
+    pub held: u64,
+    /// The class that all its findings with an aim agree on.
+    pub target_class: Option<String>,
+    /// Its records by class, most first.
+    pub labels: Vec<GroupCount>,
+    /// Its records by source, most first; bounded in number.
+    pub sources: Vec<GroupCount>,
+    /// Earliest and latest time of its records, where there is a time column.
+    pub time_span: Option<(String, String)>,
+    /// What its findings have in common, in words.
+    pub links: Vec<String>,
+    /// Ids of its findings.
+    pub findings: Vec<String>,
+    /// What each detector contributed, the strongest first.
+    pub detectors: Vec<DetectorEvidence>,
+    /// What to do next, in words.
+    pub suggestion: String,
+    /// Ids of taxonomy tags.
+    pub taxonomy: Vec<String>,
+}
+
+/// What a detector contributed to a campaign.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorEvidence {
+    /// Its id.
+    pub id: String,
+    /// Number of its findings.
+    pub findings: u64,
+    /// Records of these findings, those in several counted several times.
+    pub records: u64,
+    /// Smallest p-value of these findings.
+    pub p_value: f64,
 }
 
 /// One finding.

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, LargeStringArray};
+use arrow::array::{Array, LargeBinaryArray, LargeStringArray};
 use ndarray::Array2;
 
 use crate::detector::DataFacts;
@@ -65,8 +65,48 @@ impl Neighbors {
     }
 }
 
-/// Shared intermediates of one batch. In the fit pass only `tokens`, `content_hashes` and
-/// `categories` exist.
+/// Encoded content of one column of a batch, images for example.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    /// Name of the column.
+    pub name: String,
+    /// The bytes; null where the record has none.
+    pub values: LargeBinaryArray,
+}
+
+impl Blobs {
+    /// The bytes of row `row_idx` of the batch, if it has any.
+    #[must_use]
+    pub fn get(&self, row_idx: usize) -> Option<&[u8]> {
+        self.values
+            .is_valid(row_idx)
+            .then(|| self.values.value(row_idx))
+    }
+}
+
+/// Digests that a dataset records for its content: one column of a batch, as text.
+#[derive(Clone, Debug)]
+pub struct Recorded(
+    /// As recorded; null where nothing is.
+    pub LargeStringArray,
+);
+
+impl Recorded {
+    /// What is recorded for row `row_idx` of the batch, if anything.
+    #[must_use]
+    pub fn get(&self, row_idx: usize) -> Option<&str> {
+        self.0.is_valid(row_idx).then(|| self.0.value(row_idx))
+    }
+}
+
+impl<'s> FromIterator<Option<&'s str>> for Recorded {
+    fn from_iter<I: IntoIterator<Item = Option<&'s str>>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+/// Shared intermediates of one batch. In the fit pass only `tokens`, `content_hashes`,
+/// `categories`, `recorded` and `blobs` exist.
 #[derive(Clone, Debug, Default)]
 pub struct Derived {
     /// Words of each text field, in the order of [`crate::Batch::texts`].
@@ -77,6 +117,12 @@ pub struct Derived {
     /// Values of the categorical columns as text, in the order of [`crate::Batch::categorical`],
     /// for reports; empty where a caller has hashes alone.
     pub categories: Vec<LargeStringArray>,
+    /// Recorded hashes, by column in schema order, for detectors that read the role
+    /// [`crate::Role::ContentHash`].
+    pub recorded: Vec<Recorded>,
+    /// Columns of encoded content, in schema order, for detectors that read the role
+    /// [`crate::Role::Image`].
+    pub blobs: Vec<Blobs>,
     /// Dense features, `n_rows × dim`: the embedding, or the reduced text features, or the
     /// robustly scaled numeric columns. A record without features is all NaN.
     pub features: Option<Array2<f32>>,

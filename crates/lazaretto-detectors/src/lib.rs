@@ -8,6 +8,7 @@ pub mod duplicates;
 pub mod embedding;
 pub mod label;
 pub mod leakage;
+pub mod provenance;
 pub mod registry;
 pub mod tabular;
 pub mod text;

@@ -22,6 +22,7 @@ use crate::label::confident_learning::ConfidentLearning;
 use crate::label::label_shift::LabelShift;
 use crate::label::probe_influence::ProbeInfluence;
 use crate::leakage::evaluation_overlap::EvaluationOverlap;
+use crate::provenance::content_hash::ContentHash;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
@@ -45,6 +46,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<ClassCollision>(),
     Registration::of::<ConditionalFrequency>(),
     Registration::of::<ConfidentLearning>(),
+    Registration::of::<ContentHash>(),
     Registration::of::<Copod>(),
     Registration::of::<Ecod>(),
     Registration::of::<EvaluationOverlap>(),

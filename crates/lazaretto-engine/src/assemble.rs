@@ -7,14 +7,16 @@ use std::sync::Arc;
 use arrow::array::cast::AsArray;
 use arrow::array::types::{Float32Type, Float64Type};
 use arrow::array::{
-    Array, ArrayRef, Float32Array, LargeStringArray, LargeStringBuilder, RecordBatch, make_array,
+    Array, ArrayRef, Float32Array, LargeBinaryArray, LargeStringArray, LargeStringBuilder,
+    RecordBatch, make_array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use lazaretto_core::shared::Tokens;
 use lazaretto_core::{
-    Batch, DataFacts, Derived, Intermediate, NO_LABEL, Role, RowHasher, TextField, TextPart,
+    Batch, Blobs, DataFacts, Derived, Intermediate, NO_LABEL, Recorded, Role, RowHasher, TextField,
+    TextPart,
 };
 use ndarray::{Array2, ArrayView2, ShapeBuilder as _};
 use rayon::prelude::*;
@@ -35,6 +37,10 @@ pub(crate) struct Layout {
     pub(crate) numeric: Vec<usize>,
     pub(crate) categorical: Vec<usize>,
     pub(crate) texts: Vec<(usize, TextPart)>,
+    /// Columns of recorded hashes.
+    pub(crate) recorded: Vec<usize>,
+    /// Columns of encoded images.
+    pub(crate) images: Vec<usize>,
     /// Columns that make up a record's content; see [`Derived::content_hashes`].
     pub(crate) content: Vec<usize>,
 }
@@ -58,6 +64,8 @@ impl Layout {
                 // A chat column is split into what was said to the model and what it answered.
                 Role::Prompt | Role::Messages => layout.texts.push((idx, TextPart::Prompt)),
                 Role::Response => layout.texts.push((idx, TextPart::Response)),
+                Role::ContentHash => layout.recorded.push(idx),
+                Role::Image => layout.images.push(idx),
                 _ => {}
             }
             let content = !matches!(
@@ -92,6 +100,8 @@ pub(crate) struct Wanted {
     pub(crate) texts: bool,
     pub(crate) embedding: bool,
     pub(crate) probabilities: bool,
+    pub(crate) recorded: bool,
+    pub(crate) images: bool,
     pub(crate) tokens: bool,
     pub(crate) content_hashes: bool,
 }
@@ -108,6 +118,8 @@ impl Wanted {
             texts: tokens || text_roles.iter().any(|role| roles.contains(role)),
             embedding: roles.contains(&Role::Embedding),
             probabilities: roles.contains(&Role::Probabilities),
+            recorded: roles.contains(&Role::ContentHash),
+            images: roles.contains(&Role::Image),
             tokens,
             content_hashes: intermediates.contains(&Intermediate::ContentHashes),
         }
@@ -135,6 +147,12 @@ impl Wanted {
         }
         if self.texts {
             columns.extend(layout.texts.iter().map(|(column, _)| column));
+        }
+        if self.recorded {
+            columns.extend(&layout.recorded);
+        }
+        if self.images {
+            columns.extend(&layout.images);
         }
         if self.content_hashes {
             columns.extend(&layout.content);
@@ -275,6 +293,26 @@ impl Assembler {
         } else {
             Vec::new()
         };
+        let recorded = if wanted.recorded {
+            let arrays = self.layout.recorded.iter().filter_map(|&idx| column(idx));
+            arrays
+                .map(|array| strings(array).map(Recorded))
+                .collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        };
+        let blobs = if wanted.images {
+            let arrays = self.layout.images.iter().filter_map(|&idx| {
+                let name = self.schema.field(idx).name().clone();
+                Some((name, column(idx)?))
+            });
+            arrays
+                .map(|(name, array)| Ok(bytes(array)?.map(|values| Blobs { name, values })))
+                .filter_map(Result::transpose)
+                .collect::<Result<_, ArrowError>>()?
+        } else {
+            Vec::new()
+        };
         Ok(Assembled {
             first_row,
             keys,
@@ -289,6 +327,8 @@ impl Assembler {
                 tokens,
                 content_hashes,
                 categories,
+                recorded,
+                blobs,
                 ..Derived::default()
             },
         })
@@ -345,6 +385,25 @@ pub(crate) fn strings(array: &ArrayRef) -> Result<LargeStringArray, ArrowError> 
     Ok(cast(array, &DataType::LargeUtf8)?
         .as_string::<i64>()
         .clone())
+}
+
+/// The bytes of a column of encoded images, plain or as a struct with the field `bytes`; `None`
+/// where it holds something else.
+fn bytes(array: &ArrayRef) -> Result<Option<LargeBinaryArray>, ArrowError> {
+    let array = match array.as_struct_opt() {
+        Some(fields) => match fields.column_by_name("bytes") {
+            Some(bytes) => bytes,
+            None => return Ok(None),
+        },
+        None => array,
+    };
+    match array.data_type() {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+            let array = cast(array, &DataType::LargeBinary)?;
+            Ok(Some(array.as_binary::<i64>().clone()))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Index of each value in `known`, [`NO_LABEL`] where null or unknown.

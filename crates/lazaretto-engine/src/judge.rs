@@ -151,9 +151,9 @@ impl Scan<'_> {
             members,
             mut collected,
         } = decided;
-        for finding in membership.findings() {
-            collected.add_finding(finding, spill).map_err(failed)?;
-        }
+        collected
+            .add_findings(membership.into_findings(), &verdicts, spill)
+            .map_err(failed)?;
         let count = |verdict| verdicts.iter().filter(|&&v| v == verdict).count() as u64;
         let files = self.dataset.files();
         let counts = Counts {
@@ -164,7 +164,6 @@ impl Scan<'_> {
             files: files.len() as u64,
             unscanned_files: self.unscanned_files(),
         };
-        collected.findings = membership.into_findings();
         Ok(Judged {
             verdicts,
             notes,
@@ -337,10 +336,6 @@ impl Membership {
             .iter()
             .take_while(move |&&(member, _)| member == ordinal)
             .map(|&(_, idx)| (idx as usize, &self.findings[idx as usize]))
-    }
-
-    fn findings(&self) -> &[Finding] {
-        &self.findings
     }
 
     fn into_findings(self) -> Vec<Finding> {

@@ -13,6 +13,7 @@
 //! | `spill` | per-record scores on disk between the passes |
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
 //! | [`policy`] | verdicts and the gate |
+//! | `campaigns`, `counts` | findings with one cause, and how groups are spread over classes, sources and time |
 //! | `summary`, `examples`, `compare` | the report's content |
 //!
 //! What is absent on purpose: no printing, no argument parsing, no file formats.
@@ -20,7 +21,9 @@
 mod assemble;
 mod beside;
 pub mod calibrate;
+mod campaigns;
 mod compare;
+mod counts;
 pub mod error;
 mod evaluation;
 mod examples;

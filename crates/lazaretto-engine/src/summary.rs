@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray as _};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use lazaretto_core::report::{
     ColumnReport, DatasetReport, DetectorReport, DetectorStatus, FileReport, FindingReport,
-    GroupCount, GroupReport, Histogram, RecordReport, Report, SCHEMA, SettingsReport,
-    SkippedReport, TagReport,
+    GroupReport, Histogram, RecordReport, Report, SCHEMA, SettingsReport, SkippedReport, TagReport,
 };
 use lazaretto_core::{Finding, ScoreKind, Verdict, taxonomy};
 use lazaretto_detectors::REGISTRY;
@@ -18,6 +16,8 @@ use lazaretto_detectors::REGISTRY;
 use crate::assemble::Assembler;
 use crate::beside;
 use crate::calibrate::Null;
+use crate::campaigns::{self, Background, Campaign};
+use crate::counts::{GroupCounts, MAX_GROUPS, grouped, time_text};
 use crate::error::EngineError;
 use crate::examples::{Examples, spread};
 use crate::judge::{Calibrated, Judged, finding_id};
@@ -33,8 +33,8 @@ const MAX_RECORDS: usize = 100;
 const MAX_FINDINGS: usize = 500;
 /// Findings with examples; the rest are too many to read.
 pub(crate) const MAX_WITH_EXAMPLES: usize = 100;
-/// Sources and files listed.
-const MAX_GROUPS: usize = 50;
+/// Times that are kept to see which are close together.
+const MAX_TIMES: u64 = 1 << 16;
 /// Bins of a histogram.
 const BINS: usize = 40;
 /// How scores become verdicts, in words.
@@ -68,14 +68,6 @@ struct Top {
     findings: Vec<usize>,
 }
 
-/// Counts of one finding's records.
-#[derive(Default)]
-struct FindingCounts {
-    labels: BTreeMap<u32, u64>,
-    sources: BTreeMap<u32, u64>,
-    times: Option<(i64, i64)>,
-}
-
 /// What is gathered while records are judged.
 pub(crate) struct Collected {
     /// In report order.
@@ -86,7 +78,12 @@ pub(crate) struct Collected {
     classes: Vec<GroupReport>,
     sources: Vec<GroupReport>,
     top: Vec<Top>,
-    counts: Vec<FindingCounts>,
+    counts: Vec<GroupCounts>,
+    /// Times of a sample of the records.
+    times: Vec<i64>,
+    /// Every so many records one goes into `times`.
+    time_step: u64,
+    campaigns: Vec<Campaign>,
     held_by_rows: u64,
 }
 
@@ -133,12 +130,18 @@ impl Collected {
             sources: facts.sources.iter().map(group).collect(),
             top: Vec::new(),
             counts: Vec::new(),
+            times: Vec::new(),
+            time_step: facts.n_rows.div_ceil(MAX_TIMES).max(1),
+            campaigns: Vec::new(),
             held_by_rows: 0,
         }
     }
 
     pub(crate) fn add_record(&mut self, record: &Record<'_>) {
         let held = record.verdict == Verdict::Quarantine;
+        if record.row.time != NO_TIME && record.ordinal % self.time_step == 0 {
+            self.times.push(record.row.time);
+        }
         self.held_by_rows += u64::from(record.by_rows);
         count_in(&mut self.fused, record.score, held);
         for ((histogram, scored), &score) in self
@@ -196,25 +199,40 @@ impl Collected {
         self.top.truncate(MAX_RECORDS);
     }
 
-    /// Counts labels, sources and times of a finding's records; findings come in report order.
-    pub(crate) fn add_finding(&mut self, finding: &Finding, spill: &Spill) -> io::Result<()> {
-        let mut counts = FindingCounts::default();
-        if self.counts.len() < MAX_FINDINGS {
-            for &ordinal in &finding.records {
-                let block = spill.range(ordinal, 1)?;
-                let Some((_, row)) = block.rows().next() else {
-                    continue;
-                };
-                *counts.labels.entry(row.label).or_default() += 1;
-                *counts.sources.entry(row.source).or_default() += 1;
-                if row.time != NO_TIME {
-                    let (first, last) = counts.times.unwrap_or((row.time, row.time));
-                    counts.times = Some((first.min(row.time), last.max(row.time)));
-                }
-            }
+    /// Counts the records of the findings, in report order, and joins findings with one cause.
+    ///
+    /// # Errors
+    /// When the spilled records cannot be read.
+    pub(crate) fn add_findings(
+        &mut self,
+        findings: Vec<Finding>,
+        verdicts: &[Verdict],
+        spill: &Spill,
+    ) -> io::Result<()> {
+        self.findings = findings;
+        for finding in self.findings.iter().take(MAX_FINDINGS) {
+            let records = finding.records.iter().copied();
+            self.counts.push(GroupCounts::of(records, spill)?);
         }
-        self.counts.push(counts);
+        self.times.sort_unstable();
+        let campaigns = campaigns::campaigns(
+            &self.findings,
+            &self.counts,
+            &self.background(),
+            verdicts,
+            spill,
+        )?;
+        self.campaigns = campaigns;
         Ok(())
+    }
+
+    /// What the dataset is like.
+    fn background(&self) -> Background<'_> {
+        Background {
+            n_records: self.fused.counts.iter().sum(),
+            sources: &self.sources,
+            times: &self.times,
+        }
     }
 }
 
@@ -229,14 +247,6 @@ pub(crate) fn microseconds(array: &ArrayRef) -> Vec<i64> {
             .collect(),
         Err(_) => vec![NO_TIME; array.len()],
     }
-}
-
-fn time_text(microseconds: i64) -> String {
-    let array = TimestampMicrosecondArray::from(vec![microseconds]);
-    let options = FormatOptions::new().with_display_error(true);
-    ArrayFormatter::try_new(&array, &options)
-        .map(|formatter| formatter.value(0).to_string())
-        .unwrap_or_default()
 }
 
 /// What the report is made from.
@@ -281,6 +291,14 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report,
             finding_report(scan, idx, finding, counts, near, &examples)
         })
         .collect();
+    let facts = &scan.assembler.facts;
+    let campaigns = collected.campaigns.iter().enumerate();
+    let campaigns = campaigns.map(|(place, campaign)| {
+        let background = collected.background();
+        let names = [facts.classes.as_slice(), facts.sources.as_slice()];
+        campaigns::report(place, campaign, &findings, &background, names)
+    });
+    let campaigns = campaigns.collect();
     let records = collected.top.iter().filter_map(|top| {
         Some(RecordReport {
             example: examples.get(top.ordinal)?,
@@ -332,6 +350,7 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report,
         },
         dataset: dataset_report(scan, inputs),
         detectors: detector_reports(scan, inputs),
+        campaigns,
         records: records.collect(),
         scores: collected.fused.clone(),
         taxonomy: tags
@@ -480,28 +499,11 @@ fn detector_reports(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Vec<DetectorRep
     REGISTRY.iter().map(report).collect()
 }
 
-fn grouped(counts: &BTreeMap<u32, u64>, names: &[String]) -> Vec<GroupCount> {
-    let mut groups: Vec<GroupCount> = counts
-        .iter()
-        .filter_map(|(&idx, &records)| {
-            let name = match names.get(idx as usize) {
-                Some(name) => name.clone(),
-                None if names.is_empty() => return None,
-                None => "(none)".to_owned(),
-            };
-            Some(GroupCount { name, records })
-        })
-        .collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.records));
-    groups.truncate(MAX_GROUPS);
-    groups
-}
-
 fn finding_report(
     scan: &Scan<'_>,
     idx: usize,
     finding: &Finding,
-    counts: &FindingCounts,
+    counts: &GroupCounts,
     near: &[u64],
     examples: &Examples,
 ) -> FindingReport {

@@ -8,6 +8,8 @@ use lazaretto_core::report::{DetectorStatus, FindingReport, GateStatus, Report};
 use crate::inert::{line, shorten};
 use crate::wording;
 
+/// Campaigns of several findings that are written out.
+const MAX_CAMPAIGNS: usize = 3;
 /// Findings that are written out.
 const MAX_FINDINGS: usize = 6;
 /// Reasons of the gate and unscanned files that are written out.
@@ -39,6 +41,7 @@ pub(crate) fn report(report: &Report, color: bool) -> String {
     let paint = Paint(color);
     let mut out = String::new();
     verdict(&mut out, report, &paint);
+    campaigns(&mut out, report, &paint);
     findings(&mut out, report, &paint);
     unscanned(&mut out, report, &paint);
     detectors(&mut out, report, &paint);
@@ -61,6 +64,30 @@ fn verdict(out: &mut String, report: &Report, paint: &Paint) {
         let _ = writeln!(out, "  {} {}", paint.apply(DIM, "because"), text(reason));
     }
     more(out, report.gate.reasons.len(), MAX_REASONS, "reason", paint);
+}
+
+/// Causes with several findings; the others are told by their one finding.
+fn campaigns(out: &mut String, report: &Report, paint: &Paint) {
+    let joined: Vec<_> = report
+        .campaigns
+        .iter()
+        .filter(|campaign| campaign.findings.len() > 1)
+        .collect();
+    if joined.is_empty() {
+        return;
+    }
+    let title = wording::counted(report.campaigns.len() as u64, "campaign");
+    let _ = writeln!(out, "\n{}", paint.apply(BOLD, &title));
+    for campaign in joined.iter().take(MAX_CAMPAIGNS) {
+        let _ = writeln!(out, "  {} {}", text(&campaign.id), text(&campaign.title));
+        let facts = format!(
+            "{} · next: {}",
+            wording::held_of(campaign),
+            campaign.suggestion
+        );
+        let _ = writeln!(out, "       {}", paint.apply(DIM, &text(&facts)));
+    }
+    more(out, joined.len(), MAX_CAMPAIGNS, "campaign", paint);
 }
 
 fn findings(out: &mut String, report: &Report, paint: &Paint) {

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use lazaretto_core::report::{
-    DetectorStatus, ExampleReport, FindingReport, GateStatus, GroupCount, RecordReport, Report,
+    CampaignReport, DetectorStatus, ExampleReport, FindingReport, GateStatus, GroupCount,
+    RecordReport, Report,
 };
 
 use crate::inert::{
@@ -11,6 +12,8 @@ use crate::inert::{
 };
 use crate::wording::{self, MAX_NAME, quoted};
 
+/// Campaigns that are written out.
+const MAX_CAMPAIGNS: usize = 10;
 /// Findings that are written out.
 const MAX_FINDINGS: usize = 20;
 /// Examples per finding.
@@ -27,6 +30,7 @@ const MAX_TEXT: usize = 600;
 pub(crate) fn report(report: &Report) -> String {
     let mut out = String::new();
     verdict(&mut out, report);
+    campaigns(&mut out, report);
     findings(&mut out, report);
     records(&mut out, report);
     detectors(&mut out, report);
@@ -66,6 +70,40 @@ fn verdict(out: &mut String, report: &Report) {
     ]
     .map(wording::count);
     let _ = writeln!(out, "| {} |\n", numbers.join(" | "));
+}
+
+fn campaigns(out: &mut String, report: &Report) {
+    if report.campaigns.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "## Campaigns\n");
+    for campaign in report.campaigns.iter().take(MAX_CAMPAIGNS) {
+        one_campaign(out, campaign);
+    }
+    out.push('\n');
+    more(out, report.campaigns.len(), MAX_CAMPAIGNS, "campaign");
+}
+
+fn one_campaign(out: &mut String, campaign: &CampaignReport) {
+    let _ = writeln!(
+        out,
+        "- **{}** · {} · {} · {}",
+        prose(&shorten(&campaign.id, MAX_NAME)),
+        campaign.severity,
+        wording::held_of(campaign),
+        sentence(&campaign.title)
+    );
+    for fact in wording::campaign_facts(campaign) {
+        let _ = writeln!(out, "  - {}", sentence(&fact));
+    }
+    let _ = writeln!(out, "  - next: {}", sentence(&campaign.suggestion));
+    let findings: Vec<String> = campaign
+        .findings
+        .iter()
+        .take(MAX_ROWS)
+        .map(|id| prose(id))
+        .collect();
+    let _ = writeln!(out, "  - findings: {}", findings.join(", "));
 }
 
 fn findings(out: &mut String, report: &Report) {

@@ -80,6 +80,7 @@ fn run(report: &Report) -> Run {
                 ("pipelineHash", json!(name(&report.settings.pipeline_hash))),
                 ("seed", json!(report.settings.seed)),
                 ("findings", json!(report.findings.len())),
+                ("campaigns", json!(report.campaigns.len())),
             ],
         ))
         .build()

@@ -3,7 +3,9 @@
 //! One rule stands above the rest: no report calls data clean. A run without findings says which
 //! detectors looked, and at which false-discovery rate.
 
-use lazaretto_core::report::{DetectorReport, DetectorStatus, FindingReport, GateStatus, Report};
+use lazaretto_core::report::{
+    CampaignReport, DetectorReport, DetectorStatus, FindingReport, GateStatus, Report,
+};
 use lazaretto_core::{Action, Severity};
 use serde_json::Value;
 
@@ -249,6 +251,44 @@ pub(crate) fn findings_sentence(report: &Report) -> String {
             count(held)
         )
     }
+}
+
+/// `69 of 80 records held back`, or `69 records held back`.
+pub(crate) fn held_of(campaign: &CampaignReport) -> String {
+    let all = counted(campaign.n_records, "record");
+    if campaign.held == campaign.n_records {
+        format!("{all} held back")
+    } else {
+        format!("{} of {all} held back", count(campaign.held))
+    }
+}
+
+/// What is known about a campaign, in short sentences with text from the data between backticks.
+pub(crate) fn campaign_facts(campaign: &CampaignReport) -> Vec<String> {
+    let mut facts = Vec::new();
+    if let Some(class) = &campaign.target_class {
+        facts.push(format!("aims at class `{class}`"));
+    }
+    if let Some(source) = campaign.sources.first() {
+        let share = percent(source.records, campaign.n_records);
+        facts.push(format!("{share} from source `{}`", source.name));
+    }
+    if let Some((first, last)) = &campaign.time_span {
+        facts.push(format!("first seen {first}, last seen {last}"));
+    }
+    let detectors = campaign.detectors.iter().map(|detector| {
+        let findings = counted(detector.findings, "finding");
+        format!(
+            "{} {findings}, p {}",
+            detector.id,
+            p_value(detector.p_value)
+        )
+    });
+    facts.extend(detectors);
+    if !campaign.links.is_empty() {
+        facts.push(format!("in common: {}", campaign.links.join(", ")));
+    }
+    facts
 }
 
 /// What the policy did with the records of a finding.

@@ -4,6 +4,7 @@
 //! templates only lay it out. The page loads nothing: its content policy forbids all but its own
 //! inline style and the one script whose hash it names.
 
+mod campaign;
 mod card;
 mod filters;
 
@@ -12,11 +13,14 @@ use lazaretto_core::report::{
     DetectorReport, DetectorStatus, GateStatus, GroupReport, RecordReport, Report, TagReport,
 };
 
+use self::campaign::Campaign;
 use self::card::{Card, Example};
 use crate::histogram::{self, Chart};
 use crate::inert::link;
 use crate::wording;
 
+/// Campaigns with a card.
+const MAX_CAMPAIGNS: usize = 40;
 /// Findings with a card.
 const MAX_CARDS: usize = 60;
 /// Records in the table.
@@ -53,6 +57,8 @@ struct Page<'a> {
     findings_sentence: String,
     severities: String,
     shares: Shares,
+    campaigns: Vec<Campaign<'a>>,
+    more_campaigns: usize,
     cards: Vec<Card<'a>>,
     more_findings: usize,
     records: Vec<Row<'a>>,
@@ -144,6 +150,13 @@ impl<'a> Page<'a> {
             findings_sentence: wording::findings_sentence(report),
             severities: wording::severities(&report.findings),
             shares: Shares::new(report),
+            campaigns: report
+                .campaigns
+                .iter()
+                .take(MAX_CAMPAIGNS)
+                .map(Campaign::new)
+                .collect(),
+            more_campaigns: report.campaigns.len().saturating_sub(MAX_CAMPAIGNS),
             cards: report
                 .findings
                 .iter()
@@ -355,7 +368,9 @@ mod tests {
                 .unwrap_or_else(|| panic!("{text} is missing"))
         };
         assert!(position("69 of 6,920 records held back") < position("gate failed"));
-        assert!(position("gate failed") < position("id=\"F001\""));
+        assert!(position("gate failed") < position("id=\"C001\""));
+        assert!(position("id=\"C002\"") < position("id=\"F001\""));
+        position("most of them from source <code>partner-feed-7</code>");
         for finding in &report.findings {
             position(&format!("id=\"{}\"", finding.id));
         }

@@ -2,6 +2,7 @@
 //!
 //! For the tests of this crate and for `examples/sample.rs`, which shares the folder.
 
+mod campaigns;
 mod detectors;
 mod findings;
 
@@ -13,6 +14,7 @@ use lazaretto_core::report::{
 };
 use lazaretto_core::{Action, taxonomy};
 
+use self::campaigns::campaigns;
 use self::detectors::{bell, detectors};
 use self::findings::findings;
 
@@ -34,6 +36,7 @@ pub(crate) fn report() -> Report {
         settings: settings(),
         dataset: dataset(),
         detectors: detectors(),
+        campaigns: campaigns(),
         findings: findings(),
         records: records(),
         scores: fused_scores(),
@@ -71,6 +74,7 @@ pub(crate) fn quiet_report() -> Report {
     };
     report.counts.pass = 6_920;
     report.counts.quarantine = 0;
+    report.campaigns.clear();
     report.findings.clear();
     report.records.clear();
     report.taxonomy.clear();

@@ -152,6 +152,7 @@ impl Dataset {
         }
         if self.texts.is_some() {
             column("text", "Utf8", Role::Text);
+            column("blake3", "Utf8", Role::ContentHash);
         }
         for name in &numeric_columns {
             column(name, "Float64", Role::Numeric);

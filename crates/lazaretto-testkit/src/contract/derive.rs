@@ -47,7 +47,18 @@ pub(super) fn fit_pass(dataset: &Dataset, first: usize, n_rows: usize) -> Derive
                 tokens
             })
             .collect(),
-        content_hashes: rows.map(|row| content_hash(dataset, row)).collect(),
+        content_hashes: rows.clone().map(|row| content_hash(dataset, row)).collect(),
+        recorded: dataset
+            .texts
+            .iter()
+            .map(|texts| {
+                let texts = texts[rows.clone()].iter();
+                let digests: Vec<_> = texts
+                    .map(|text| Some(blake3::hash(text.as_deref()?.as_bytes()).to_string()))
+                    .collect();
+                digests.iter().map(Option::as_deref).collect()
+            })
+            .collect(),
         ..Derived::default()
     }
 }

@@ -1,0 +1,3 @@
+//! Detectors that compare records with what is recorded about where they come from.
+
+pub mod content_hash;
