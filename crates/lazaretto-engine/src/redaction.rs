@@ -55,3 +55,32 @@ pub(crate) fn of_names(report: &mut Report, redactor: &Redactor) {
         counts(&mut finding.sources);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lazaretto_core::{Action, Severity};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_findings_quote_is_masked_also_in_parts() {
+        let secret = "q7LwZ2rT9xKf4MvB8sYd3HnC6jPgAe0Rk5Tz";
+        let mut redactor = Redactor::default();
+        redactor.learn(&format!("token ghp_{secret} end"));
+        let title = format!("`{}` in 12 records", &secret[4..20].to_lowercase());
+        let mut finding = Finding::new("x", "y", Severity::Low, Action::Review, title, 0.5);
+        finding.highlight = vec![format!("ghp {}", &secret[..9]), "harmless words".to_owned()];
+        finding
+            .evidence
+            .insert("phrases".to_owned(), json!({"first": [secret], "n": 12}));
+        let mut findings = vec![finding];
+        of_findings(&mut findings, &redactor);
+        let told = format!("{:?}", findings[0]).to_lowercase();
+        for part in secret.to_lowercase().as_bytes().windows(6) {
+            let part = std::str::from_utf8(part).unwrap();
+            assert!(!told.contains(part), "{part} in {told}");
+        }
+        assert!(told.contains("in 12 records") && told.contains("harmless words"));
+    }
+}

@@ -307,9 +307,16 @@ fn weight(account: &str, domain: &str) -> f64 {
     if MADE_UP.contains(&bare) && !account.contains('.') {
         return 0.0;
     }
-    if PRIVATE_HOSTS.contains(host) {
+    let named = bare
+        .split(['.', '_'])
+        .filter(|part| part.len() >= 3 && part.bytes().all(|byte| byte.is_ascii_lowercase()))
+        .count()
+        == 2;
+    // An account at work is public sooner than one at home; `given.family` is a name as well.
+    let weight = if PRIVATE_HOSTS.contains(host) {
         0.5
     } else {
         0.4
-    }
+    };
+    if named { weight + 0.1 } else { weight }
 }

@@ -108,3 +108,31 @@ fn long_lists_of_numbers_are_read_in_linear_time() {
         started.elapsed()
     );
 }
+
+#[test]
+fn no_text_makes_it_panic() {
+    // Characters of which identity numbers, keys and addresses are made, in any order.
+    const SIGNS: &[char] = &[
+        '0', '1', '2', '7', '9', 'A', 'B', 'K', 'X', 'Z', 'e', 'y', 'J', '.', '-', ' ', '@', ':',
+        '/', '+', '(', ')', '=', '"', 'é', '证', '\u{200b}', '\n',
+    ];
+    let mut state = 1_u64;
+    for length in (0..3_000).map(|n| n % 60) {
+        let text: String = (0..length)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                SIGNS[(state >> 33) as usize % SIGNS.len()]
+            })
+            .collect();
+        for text in [
+            text.clone(),
+            format!("{text}@{text}.com"),
+            format!("password: {text} DNI {text}"),
+        ] {
+            let masked = crate::redact(&text);
+            assert!(masked.len() >= text.len() / 8);
+        }
+    }
+}

@@ -24,7 +24,9 @@ use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD};
 use crate::checksum::base62_crc32;
 use crate::set::{Match, Pattern, PatternSet};
 
-use random::{is_placeholder, is_random_key, is_strong_password, is_varied, is_wordy};
+use random::{
+    is_disguised_word, is_placeholder, is_random_key, is_strong_password, is_varied, is_wordy,
+};
 
 /// The file of the family; `¦` in it stands for nothing (it says why).
 const FILE: &str = include_str!("../../data/secrets.toml");
@@ -122,8 +124,11 @@ impl Secrets {
             }
             "assigned" => {
                 let before = &text[floor(text, found.range.start.saturating_sub(16))..range.start];
-                let random =
-                    is_random_key(value) || (names_password(before) && is_strong_password(value));
+                let password = value.len() >= 10
+                    && names_password(before)
+                    && is_strong_password(value)
+                    && !is_disguised_word(value);
+                let random = password || is_random_key(value);
                 random
                     && !is_public(before)
                     && !is_suggested(text, found.range.start)

@@ -257,6 +257,27 @@ pub(super) fn is_strong_password(value: &str) -> bool {
     mixed && is_varied(bytes) && !is_wordy(value) && !is_placeholder(value)
 }
 
+/// Whether a word is written with digits and signs for letters: `P@55w0rd`.
+#[must_use]
+pub(super) fn is_disguised_word(value: &str) -> bool {
+    let plain = without_leet(value);
+    is_wordy(&plain) || is_placeholder(&plain)
+}
+
+/// The letters that digits and signs stand for in passwords such as `P@55w0rd`.
+fn without_leet(value: &str) -> String {
+    let letter = |character| match character {
+        '0' => 'o',
+        '1' | '!' => 'i',
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '7' => 't',
+        other => other,
+    };
+    value.to_ascii_lowercase().chars().map(letter).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,6 +339,9 @@ mod tests {
             "5e2bfb9a-6d0c-4f6b-9a35-0c7d1e8fb246",
         ] {
             assert!(is_random_key(value), "{value}");
+        }
+        for value in ["P@55w0rd!23", "S3cr3tK3y!", "Adm1nistr@tor9"] {
+            assert!(is_disguised_word(value), "{value}");
         }
         for value in ["PTzNA7Jt5B8hju", "kq7#Vz2!mPx9", "Zt4VbN8sRw3H"] {
             assert!(is_strong_password(value), "{value}");

@@ -160,7 +160,8 @@ pub(super) fn cn_resident(d: &[u8], last: Option<u8>) -> bool {
     let Some(check) = last.or_else(|| d.get(17).copied()) else {
         return false;
     };
-    matches!(d[6..8], [1, 9] | [2, 0])
+    d.len() >= 17
+        && matches!(d[6..8], [1, 9] | [2, 0])
         && matches!(d[0], 1..=6)
         && is_date(d[12] * 10 + d[13], d[10] * 10 + d[11])
         && weighted(&d[..17], &WEIGHTS).is_some_and(|sum| (12 - sum % 11) % 11 == u32::from(check))

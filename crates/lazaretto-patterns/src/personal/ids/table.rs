@@ -448,6 +448,13 @@ pub(super) const MIXED: &[Mixed] = &[
     },
     Mixed {
         name: "Finnish personal identity code",
+        len: 10,
+        holds: fi_hetu,
+        words: &["hetu", "henkilötunnus", "personal identity"],
+        bare: 1.0,
+    },
+    Mixed {
+        name: "Finnish personal identity code",
         len: 11,
         holds: fi_hetu,
         words: &["hetu", "henkilötunnus", "personal identity"],
