@@ -106,9 +106,10 @@ pub fn remainder(digits: &[u8], modulus: u64) -> u64 {
 /// been moved to the end.
 #[must_use]
 pub fn mod_97(characters: impl Iterator<Item = u8>) -> u64 {
-    characters.fold(0, |rest, character| match character {
-        b'0'..=b'9' => (rest * 10 + u64::from(character - b'0')) % 97,
-        _ => {
+    characters.fold(0, |rest, character| {
+        if character.is_ascii_digit() {
+            (rest * 10 + u64::from(character - b'0')) % 97
+        } else {
             let value = u64::from(character.to_ascii_uppercase().saturating_sub(b'A')) + 10;
             (rest * 100 + value) % 97
         }
