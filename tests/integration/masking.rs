@@ -91,14 +91,18 @@ fn leaky() -> (Dataset, Vec<String>) {
     )
 }
 
-/// The canaries that can be read in `text`, whole or by half.
+/// The canaries that can be read in `text`: secrets by half, addresses whole, since the name in an
+/// address is in the text beside it too.
 fn seen<'c>(text: &str, canaries: &'c [String]) -> Vec<&'c str> {
     let text = folded(text);
     let read = canaries.iter().filter(|canary| {
-        let canary = folded(canary);
-        let half = canary.len() / 2;
-        text.contains(&canary[..half.max(9).min(canary.len())])
-            || text.contains(&canary[canary.len() - half.max(9).min(canary.len())..])
+        let value = folded(canary);
+        let half = if canary.contains('@') {
+            value.len()
+        } else {
+            (value.len() / 2).max(9).min(value.len())
+        };
+        text.contains(&value[..half]) || text.contains(&value[value.len() - half..])
     });
     read.map(String::as_str).collect()
 }

@@ -167,7 +167,7 @@ pub(super) fn find(text: &str, tokens: &[Token], found: &mut Vec<Personal>) {
                 .into_iter()
                 .find_map(|number| card(text, &number))
         };
-        let one = if token.is_digits {
+        let one = if token.is_number {
             card()
         } else {
             account(text, token.range.start)

@@ -105,7 +105,7 @@ const COUNTRIES: &[(&str, usize, usize)] = &[
 pub(super) fn find(text: &str, tokens: &[Token], found: &mut Vec<Personal>) {
     let mut free = 0;
     for first in 0..tokens.len() {
-        if tokens[first].range.start < free || !tokens[first].is_digits {
+        if tokens[first].range.start < free || !tokens[first].is_number {
             continue;
         }
         let numbers = numbers_at(text, tokens, first);

@@ -6,12 +6,20 @@ use std::ops::Range;
 const MAX_WORD: usize = 40;
 /// Most words that one number is written in.
 const MAX_GROUPS: usize = 10;
+/// Most and fewest digits of a number that means something to us.
+const MAX_DIGITS: usize = 19;
+const MIN_DIGITS: usize = 8;
+/// More numbers than this in a row are a table.
+const MAX_ROW: usize = 24;
 
 /// A word of ASCII letters and digits with at least one digit.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
     pub(super) range: Range<usize>,
     pub(super) is_digits: bool,
+    /// Whether it can belong to a number of an identity, card or telephone: what is joined to it has
+    /// enough digits, and is no table.
+    pub(super) is_number: bool,
 }
 
 /// The words of `text` that contain a digit, in order.
@@ -35,10 +43,26 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
             tokens.push(Token {
                 is_digits: bytes[start..end].iter().all(u8::is_ascii_digit),
                 range: start..end,
+                is_number: false,
             });
         }
     }
+    mark_numbers(bytes, &mut tokens);
     tokens
+}
+
+/// Sets [`Token::is_number`], row by row.
+fn mark_numbers(bytes: &[u8], tokens: &mut [Token]) {
+    let joined = |left: &Token, right: &Token| {
+        left.is_digits && right.is_digits && joins(&bytes[left.range.end..right.range.start])
+    };
+    for row in tokens.chunk_by_mut(joined) {
+        let digits: usize = row.iter().map(|token| token.range.len()).sum();
+        let is_number = row.len() <= MAX_ROW && digits >= MIN_DIGITS;
+        for token in row {
+            token.is_number = token.is_digits && is_number;
+        }
+    }
 }
 
 /// A number as it is written: groups of digits and what stands between them.
@@ -90,7 +114,7 @@ pub(super) fn numbers_at(text: &str, tokens: &[Token], first: usize) -> Vec<Numb
             }
             separators.push(gap);
         }
-        if !token.is_digits {
+        if !token.is_digits || digits.len() + token.range.len() > MAX_DIGITS {
             break;
         }
         digits.extend(bytes[token.range.clone()].iter().map(|byte| byte - b'0'));

@@ -118,7 +118,7 @@ impl Secrets {
                 let body = body(pattern, value);
                 public = value.len() - body.len();
                 verified = checksum_holds(pattern, body);
-                stands_alone(text, &range)
+                stands_alone(text, found, &range)
                     && (verified
                         || is_varied(body.as_bytes()) && !is_placeholder(body) && !is_wordy(body))
             }
@@ -133,7 +133,7 @@ impl Secrets {
                     && !is_public(before)
                     && !is_suggested(text, found.range.start)
                     && !value.contains("://")
-                    && stands_alone(text, &range)
+                    && stands_alone(text, found, &range)
             }
             "password" => is_strong_password(value) || is_weak_password(text, found, &range),
             "basic" => STANDARD
@@ -195,13 +195,16 @@ fn checksum_holds(pattern: &Pattern, body: &str) -> bool {
     })
 }
 
-/// Whether no longer word contains the value, such as an image in base64.
-fn stands_alone(text: &str, range: &Range<usize>) -> bool {
+/// Whether no longer word contains the value, or what its pattern found around it: an image in
+/// base64 is no token.
+fn stands_alone(text: &str, found: &Match, value: &Range<usize>) -> bool {
     let bytes = text.as_bytes();
-    let before = range.start.checked_sub(1).map(|idx| bytes[idx]);
-    let after = bytes.get(range.end);
-    !before.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
-        && !after.is_some_and(u8::is_ascii_alphanumeric)
+    let begins = |start: usize| {
+        let before = start.checked_sub(1).map(|idx| bytes[idx]);
+        !before.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
+    };
+    let ends = !bytes.get(value.end).is_some_and(u8::is_ascii_alphanumeric);
+    ends && (begins(value.start) || begins(found.range.start))
 }
 
 fn floor(text: &str, mut idx: usize) -> usize {

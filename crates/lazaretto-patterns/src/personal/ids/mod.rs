@@ -21,9 +21,14 @@ pub(super) fn find(text: &str, tokens: &[Token], found: &mut Vec<Personal>) {
         if token.range.start < free {
             continue;
         }
-        let mut one =
-            mixed(text, token.range.start).or_else(|| mixed(text, with_prefix(text, token)?));
-        if one.is_none() && token.is_digits {
+        // A number goes on to a letter over a sign, a word over nothing.
+        let next = text.as_bytes().get(token.range.end);
+        let may_mix = !token.is_digits || next.is_some_and(|byte| matches!(byte, b'-' | b'.'));
+        let mut one = with_prefix(text, token).and_then(|start| mixed(text, start));
+        if one.is_none() && may_mix {
+            one = mixed(text, token.range.start);
+        }
+        if one.is_none() && token.is_number {
             let numbers = numbers_at(text, tokens, first);
             one = numbers
                 .iter()
@@ -52,17 +57,6 @@ fn with_prefix(text: &str, token: &Token) -> Option<usize> {
 }
 
 fn of_digits(text: &str, number: &Number) -> Option<Personal> {
-    if is_made_up(&number.digits) {
-        return None;
-    }
-    let written: String = number
-        .digits
-        .iter()
-        .map(|&digit| char::from(b'0' + digit))
-        .collect();
-    if EXAMPLES.contains(&written.as_str()) {
-        return None;
-    }
     DIGITS
         .iter()
         .filter(|kind| kind.len == number.digits.len())
@@ -78,6 +72,9 @@ fn of_digits(text: &str, number: &Number) -> Option<Personal> {
             if !(is_grouped || is_whole) || !(kind.holds)(&number.digits) {
                 return None;
             }
+            if is_known_example(&number.digits) {
+                return None;
+            }
             let weight = if near(text, &number.range, kind.words, BEFORE, AFTER) {
                 1.0
             } else if number.goes_on {
@@ -91,6 +88,15 @@ fn of_digits(text: &str, number: &Number) -> Option<Personal> {
                 weight,
             })
         })
+}
+
+/// Whether documentation uses a number, or nobody has it.
+fn is_known_example(digits: &[u8]) -> bool {
+    let written: String = digits
+        .iter()
+        .map(|&digit| char::from(b'0' + digit))
+        .collect();
+    is_made_up(digits) || EXAMPLES.contains(&written.as_str())
 }
 
 /// The identity number with letters whose first word begins at `start`.
