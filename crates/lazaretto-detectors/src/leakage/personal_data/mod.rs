@@ -42,7 +42,7 @@ const SLACK: f64 = 1e-6;
 ///   telephone numbers in international form, in usual national forms, or with a word beside them,
 ///   unless a regulator keeps them for films (555-01xx).
 /// - Names, dates of birth and streets count only within 160 bytes of one of these.
-/// - Each find has a weight: 1 is an identity number with its name or an unmistakable form, 0.4 to 0.5 an
+/// - Each find has a weight: 1 is an identity number with its name or an unmistakable form, 0.4 to 0.6 an
 ///   e-mail address, 0.3 to 0.4 a telephone number, 0.4 a date of birth, 0.3 a street, 0.2 a name. Within
 ///   400 bytes the heaviest of each kind are added. Records that reach `threshold` are held back; those with
 ///   less go into one finding for review.
