@@ -30,6 +30,7 @@ mod errors;
 mod evaluation;
 mod generated;
 mod hostile_text;
+mod masking;
 mod policy;
 mod roles;
 mod schemas;

@@ -65,6 +65,12 @@ pub const TAGS: &[Tag] = &[
         url: "https://atlas.mitre.org/techniques/AML.T0059",
     },
     Tag {
+        id: "LLM02:2025",
+        name: "Sensitive Information Disclosure",
+        taxonomy: OWASP_2025,
+        url: "https://genai.owasp.org/llmrisk/llm022025-sensitive-information-disclosure/",
+    },
+    Tag {
         id: "LLM04:2025",
         name: "Data and Model Poisoning",
         taxonomy: OWASP_2025,

@@ -22,6 +22,8 @@ use crate::label::confident_learning::ConfidentLearning;
 use crate::label::label_shift::LabelShift;
 use crate::label::probe_influence::ProbeInfluence;
 use crate::leakage::evaluation_overlap::EvaluationOverlap;
+use crate::leakage::personal_data::PersonalData;
+use crate::leakage::secrets::Secrets;
 use crate::provenance::content_hash::ContentHash;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
@@ -63,9 +65,11 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<NearDuplicates>(),
     Registration::of::<OodCluster>(),
     Registration::of::<PcaReconstruction>(),
+    Registration::of::<PersonalData>(),
     Registration::of::<ProbeInfluence>(),
     Registration::of::<RobustMahalanobis>(),
     Registration::of::<Scan>(),
+    Registration::of::<Secrets>(),
     Registration::of::<SpectralSignature>(),
     Registration::of::<Spectre>(),
     Registration::of::<StyleShift>(),

@@ -7,6 +7,7 @@ use arrow::error::ArrowError;
 use lazaretto_core::{Evaluation, EvaluationText, TextField, TextPart};
 use lazaretto_features::tokenize;
 use lazaretto_io::{Dataset, OpenOptions};
+use lazaretto_patterns::redact;
 
 use crate::assemble::strings;
 use crate::beside;
@@ -16,6 +17,9 @@ use crate::settings::Settings;
 
 /// Characters of a text that a report may show.
 const EXCERPT_CHARS: usize = 80;
+/// Characters of a text among which secrets are looked for: more than what is shown, since one may go
+/// on beyond it.
+const MASKED_CHARS: usize = 4000;
 /// Bytes of memory that a text takes besides its words.
 const TEXT_BYTES: usize = 160;
 
@@ -101,14 +105,15 @@ fn of_column(values: Vec<String>, file: u32, first: u64) -> Vec<EvaluationText> 
             file,
             row: first + row as u64,
             words: tokens.row(row).to_vec(),
-            excerpt: field
-                .values
-                .value(row)
-                .chars()
-                .take(EXCERPT_CHARS)
-                .collect(),
+            excerpt: excerpt(field.values.value(row)),
         })
         .collect()
+}
+
+/// The beginning of a text as it may be shown: masked before it is cut, so that no secret is cut in two.
+fn excerpt(text: &str) -> String {
+    let head: String = text.chars().take(MASKED_CHARS).collect();
+    redact(&head).chars().take(EXCERPT_CHARS).collect()
 }
 
 /// Appends every string in `array` to the text of the record that `record_of` gives for its index.

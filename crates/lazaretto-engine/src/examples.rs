@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use lazaretto_core::report::ExampleReport;
 use lazaretto_core::{NO_LABEL, Role};
+use lazaretto_patterns::Redactor;
 use rayon::prelude::*;
 
 use crate::error::EngineError;
@@ -24,12 +25,14 @@ pub(crate) fn spread(records: &[u64]) -> Vec<u64> {
     (0..n).map(|i| records[i * records.len() / n]).collect()
 }
 
-/// Records to show, read in one go.
+/// Records to show, read in one go. Secrets and personal data in them are masked before anything is
+/// cut off, so that no part of them is left.
 #[derive(Default)]
 pub(crate) struct Examples {
     /// Wanted ordinals, with strings that must stay visible when a value is shortened.
     wanted: BTreeMap<u64, Vec<String>>,
     read: BTreeMap<u64, ExampleReport>,
+    redactor: Redactor,
 }
 
 impl Examples {
@@ -44,13 +47,21 @@ impl Examples {
         self.read.get(&ordinal).cloned()
     }
 
+    /// What was masked in the records that were read: texts about them may quote parts of it.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
     pub(crate) fn read(&mut self, scan: &Scan<'_>) -> Result<(), EngineError> {
         let this = &*self;
         let read: Vec<_> = (0..scan.dataset.units().len())
             .into_par_iter()
             .map(|unit| this.of_unit(scan, unit))
             .collect::<Result<_, _>>()?;
-        self.read.extend(read.into_iter().flatten());
+        for (examples, redactor) in read {
+            self.read.extend(examples);
+            self.redactor.merge(redactor);
+        }
         Ok(())
     }
 
@@ -59,7 +70,7 @@ impl Examples {
         &self,
         scan: &Scan<'_>,
         idx: usize,
-    ) -> Result<Vec<(u64, ExampleReport)>, EngineError> {
+    ) -> Result<(Vec<(u64, ExampleReport)>, Redactor), EngineError> {
         let unit = scan.dataset.units()[idx];
         let input = &scan.dataset.files()[unit.file].input;
         let wanted: Vec<(&u64, &Vec<String>)> = self
@@ -67,6 +78,7 @@ impl Examples {
             .range(unit.first_row..unit.first_row + unit.rows)
             .collect();
         let mut read = Vec::with_capacity(wanted.len());
+        let mut redactor = Redactor::default();
         let mut first = unit.first_row;
         let batches = (!wanted.is_empty()).then(|| scan.dataset.batches(idx, None));
         for batch in batches.transpose()?.into_iter().flatten() {
@@ -76,7 +88,8 @@ impl Examples {
                 if ordinal >= end {
                     break;
                 }
-                let mut example = example(scan, &batch, (ordinal - first) as usize, visible);
+                let row = (ordinal - first) as usize;
+                let mut example = example(scan, &batch, row, visible, &mut redactor);
                 example.file.clone_from(&input.relative);
                 example.row_group = unit.row_group;
                 example.row = unit.row_in_group + (ordinal - unit.first_row);
@@ -95,11 +108,17 @@ impl Examples {
                 break;
             }
         }
-        Ok(read)
+        Ok((read, redactor))
     }
 }
 
-fn example(scan: &Scan<'_>, batch: &RecordBatch, row: usize, visible: &[String]) -> ExampleReport {
+fn example(
+    scan: &Scan<'_>,
+    batch: &RecordBatch,
+    row: usize,
+    visible: &[String],
+    redactor: &mut Redactor,
+) -> ExampleReport {
     let layout = &scan.assembler.layout;
     let value = |column: Option<usize>| {
         let array = batch.column(column?);
@@ -121,20 +140,22 @@ fn example(scan: &Scan<'_>, batch: &RecordBatch, row: usize, visible: &[String])
         .filter(|(column, _)| column.role != Role::Id)
         .map(|(column, array)| {
             let text = if array.is_valid(row) {
-                shorten(&text_of(array, row), visible)
+                shorten(&redactor.learn(&text_of(array, row)), visible)
             } else {
                 "null".to_owned()
             };
             (column.name.clone(), text)
         });
+    let values = values.collect();
+    let masked = |text: String| redactor.redact(&text);
     ExampleReport {
         record_id: value(layout.id).unwrap_or_default(),
         file: String::new(),
         row_group: 0,
         row: 0,
-        label,
-        source: value(layout.source),
-        values: values.collect(),
+        label: label.map(masked),
+        source: value(layout.source).map(masked),
+        values,
     }
 }
 

@@ -35,6 +35,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod policy;
 pub mod progress;
+mod redaction;
 pub mod scan;
 pub mod settings;
 mod spill;

@@ -17,6 +17,7 @@ use lazaretto_io::{
     RunFolder, assign_roles, check_conservation, discover, manifest, split_file,
     write_unscanned_reasons,
 };
+use lazaretto_patterns::redact;
 use rayon::prelude::*;
 
 use crate::assemble::{Assembler, Wanted};
@@ -28,6 +29,7 @@ use crate::judge::{Judged, calibrate, finding_id, null_scores};
 use crate::memory::give_back;
 use crate::plan::{Plan, Planned};
 use crate::progress::Progress;
+use crate::redaction;
 use crate::settings::Settings;
 use crate::spill::{Row, Spill, SpillWriter};
 use crate::summary;
@@ -191,7 +193,7 @@ impl<'a> Scan<'a> {
         )?;
         for file in dataset.files() {
             if let Some(problem) = &file.problem {
-                progress.warn(&format!("unscanned: {problem}"));
+                progress.warn(&redact(&format!("unscanned: {problem}")));
             }
         }
         let roles: RolePlan =
@@ -227,7 +229,7 @@ impl<'a> Scan<'a> {
         let ran: Vec<&Planned> = models.into_iter().map(|model| model.planned).collect();
         give_back();
         let calibrated = calibrate(&ran, &assembler.facts, &spill, null_scores(settings))?;
-        let judged = scan.judge(&calibrated, findings, &spill, run)?;
+        let mut judged = scan.judge(&calibrated, findings, &spill, run)?;
         let shown = &judged.summary.findings;
         let shown = &shown[..shown.len().min(summary::MAX_WITH_EXAMPLES)];
         let nearest = nearest_passing(&scan, shown, &judged.verdicts, &shared, &features)?;
@@ -236,6 +238,9 @@ impl<'a> Scan<'a> {
         let features_described = described.into_iter().chain(trusted_note).collect();
         drop((features, shared));
         give_back();
+        let mut examples = summary::examples(&judged.summary, &nearest);
+        examples.read(&scan)?;
+        redaction::of_findings(&mut judged.summary.findings, examples.redactor());
         clock.lap("judge");
         let inputs = summary::Inputs {
             name,
@@ -246,12 +251,12 @@ impl<'a> Scan<'a> {
             features: features_described,
             judged: &judged,
             nearest: &nearest,
+            examples: &examples,
         };
         let (report, written) = rayon::join(
             || summary::report(&scan, &inputs),
             || scan.write(&judged, run),
         );
-        let report = report?;
         written?;
         for (file, bytes) in render(&report) {
             run.write(&file, &bytes)?;
@@ -351,8 +356,10 @@ impl<'a> Scan<'a> {
                     Some(Ok(result)) => take(unit, Some(result))?,
                     Some(Err(IoError::Interrupted)) => return Err(IoError::Interrupted.into()),
                     Some(Err(error)) => {
-                        self.progress.warn(&format!("unscanned: {error}"));
-                        self.unscanned.insert(unit, error.to_string());
+                        // Decoders quote the value they stumble over.
+                        let reason = redact(&error.to_string()).into_owned();
+                        self.progress.warn(&format!("unscanned: {reason}"));
+                        self.unscanned.insert(unit, reason);
                         take(unit, None)?;
                     }
                 }

@@ -18,11 +18,11 @@ use crate::beside;
 use crate::calibrate::Null;
 use crate::campaigns::{self, Background, Campaign};
 use crate::counts::{GroupCounts, MAX_GROUPS, grouped, time_text};
-use crate::error::EngineError;
 use crate::examples::{Examples, spread};
 use crate::judge::{Calibrated, Judged, finding_id};
 use crate::plan::Planned;
 use crate::policy;
+use crate::redaction;
 use crate::scan::{Scan, hex};
 use crate::spill::{NO_TIME, Row, Spill};
 use crate::trusted::TrustedData;
@@ -261,25 +261,29 @@ pub(crate) struct Inputs<'i, 'a> {
     pub(crate) judged: &'i Judged,
     /// For each of the first findings, records that passed and are near its examples.
     pub(crate) nearest: &'i [Vec<u64>],
+    /// The records to show, read.
+    pub(crate) examples: &'i Examples,
 }
 
-/// The content of `report.json`.
-///
-/// # Errors
-/// When the records to show cannot be read again.
-pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report, EngineError> {
-    let collected = &inputs.judged.summary;
-    let settings = &scan.request.settings;
+/// The records that the report shows, or that its findings quote.
+pub(crate) fn examples(collected: &Collected, nearest: &[Vec<u64>]) -> Examples {
     let mut examples = Examples::default();
-    for finding in collected.findings.iter().take(MAX_WITH_EXAMPLES) {
+    for finding in collected.findings.iter().take(MAX_FINDINGS) {
         examples.want(&spread(&finding.records), &finding.highlight);
     }
     let tops: Vec<u64> = collected.top.iter().map(|top| top.ordinal).collect();
     examples.want(&tops, &[]);
-    for near in inputs.nearest {
+    for near in nearest {
         examples.want(near, &[]);
     }
-    examples.read(scan)?;
+    examples
+}
+
+/// The content of `report.json`.
+pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
+    let collected = &inputs.judged.summary;
+    let settings = &scan.request.settings;
+    let examples = inputs.examples;
     let findings: Vec<FindingReport> = collected
         .findings
         .iter()
@@ -288,7 +292,7 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report,
         .enumerate()
         .map(|(idx, (finding, counts))| {
             let near = inputs.nearest.get(idx).map_or(&[][..], Vec::as_slice);
-            finding_report(scan, idx, finding, counts, near, &examples)
+            finding_report(scan, idx, finding, counts, near, examples)
         })
         .collect();
     let facts = &scan.assembler.facts;
@@ -331,7 +335,7 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report,
         .iter()
         .flat_map(|finding| finding.taxonomy.iter().map(String::as_str))
         .collect();
-    Ok(Report {
+    let mut report = Report {
         schema: SCHEMA.to_owned(),
         tool: "lazaretto".to_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -365,7 +369,9 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report,
             .collect(),
         taxonomy_version: taxonomy::VERSION.to_owned(),
         findings,
-    })
+    };
+    redaction::of_names(&mut report, examples.redactor());
+    report
 }
 
 fn policy_in_words(scan: &Scan<'_>, collected: &Collected) -> Vec<String> {

@@ -3,9 +3,18 @@
 //! A family of patterns is a TOML file in `data/`, with a version and, for every pattern, texts
 //! that it must and must not match; [`PatternSet::problems`] is its test. What a match means is
 //! for the detectors to say.
+//!
+//! Two families are used in more than one place and are therefore judged here: [`secrets`] and
+//! [`personal`] data are found by detectors, and masked by a [`Redactor`] in everything that people
+//! are shown.
 
+pub mod checksum;
 mod error;
+pub mod personal;
+mod redactor;
+pub mod secrets;
 mod set;
 
 pub use error::PatternError;
+pub use redactor::{Redactor, masked, redact};
 pub use set::{Match, Pattern, PatternSet};

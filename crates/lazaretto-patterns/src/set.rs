@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
-use regex_automata::Input;
 use regex_automata::meta::Regex;
+use regex_automata::{Anchored, Input};
 use serde::Deserialize;
 
 use crate::error::PatternError;
@@ -162,6 +162,21 @@ impl PatternSet {
             }
         }
         found
+    }
+
+    /// The part of a match that its pattern is about: the first group of the expression that took
+    /// part in it, or all of it where there is none.
+    #[must_use]
+    pub fn value(&self, text: &str, found: &Match) -> Range<usize> {
+        let regex = &self.compiled[found.pattern].regex;
+        let mut captures = regex.create_captures();
+        let input = Input::new(text)
+            .range(found.range.clone())
+            .anchored(Anchored::Yes);
+        regex.search_captures(&input, &mut captures);
+        let groups = (1..captures.group_len()).filter_map(|group| captures.get_group(group));
+        let mut groups = groups.map(|span| span.range());
+        groups.next().unwrap_or_else(|| found.range.clone())
     }
 
     /// What is wrong with the patterns, by their own examples and names; empty when nothing is.

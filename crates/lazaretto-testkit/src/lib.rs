@@ -16,6 +16,7 @@ pub mod fixtures;
 mod grammar;
 pub mod hugging_face;
 pub mod instructions;
+pub mod leaks;
 pub mod loans;
 mod phrases;
 pub mod reviews;

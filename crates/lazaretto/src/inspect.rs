@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context as _, Result};
 use lazaretto_core::report::DetectorStatus;
 use lazaretto_engine::{Inspection, inspect};
+use lazaretto_patterns::{Redactor, redact};
 use lazaretto_profile::{ColumnProfile, profile};
 use lazaretto_report::terminal;
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ fn human(inspection: &Inspection, profiles: &[ColumnProfile], verbosity: Verbosi
             .iter()
             .zip(&facts.class_counts)
             .take(MAX_FILES)
-            .map(|(class, count)| format!("{} ({count})", terminal(class)))
+            .map(|(class, count)| format!("{} ({count})", terminal(&redact(class))))
             .collect();
         let more = facts.classes.len().saturating_sub(MAX_FILES);
         let more = if more > 0 {
@@ -83,7 +84,7 @@ fn files(inspection: &Inspection, verbosity: Verbosity) -> String {
                 terminal(&file.input.relative),
                 file.input.format.name().to_owned(),
                 match (&file.problem, file.rows) {
-                    (Some(problem), _) => format!("unreadable: {}", terminal(problem)),
+                    (Some(problem), _) => format!("unreadable: {}", terminal(&redact(problem))),
                     (None, rows) => format!("{} records", rows.unwrap_or(0)),
                 },
                 format!("{} row group(s)", file.row_groups),
@@ -135,7 +136,7 @@ fn columns(inspection: &Inspection, profiles: &[ColumnProfile]) -> String {
                 .and_then(|profile| profile.distinct)
                 .map_or_else(|| "-".to_owned(), |distinct| distinct.to_string()),
             profile.map(values).unwrap_or_default(),
-            terminal(&column.reason),
+            terminal(&redact(&column.reason)),
         ]);
     }
     table(&rows)
@@ -144,7 +145,8 @@ fn columns(inspection: &Inspection, profiles: &[ColumnProfile]) -> String {
 /// The values of a column in a few words.
 fn values(profile: &ColumnProfile) -> String {
     let clip = |text: &str| -> String {
-        let text = terminal(text);
+        // Before it is cut: half a secret is no longer known as one.
+        let text = terminal(&redact(text));
         if text.chars().count() > 18 {
             text.chars().take(17).chain(['…']).collect()
         } else {
@@ -189,6 +191,7 @@ fn detectors(inspection: &Inspection) -> String {
 }
 
 fn machine(inspection: &Inspection, profiles: &[ColumnProfile]) -> Value {
+    let masked = |value: Value| Redactor::default().redact_value(value);
     let dataset = &inspection.dataset;
     let files: Vec<Value> = dataset
         .files()
@@ -200,7 +203,7 @@ fn machine(inspection: &Inspection, profiles: &[ColumnProfile]) -> Value {
                 "bytes": file.input.bytes,
                 "records": file.rows,
                 "row_groups": file.row_groups,
-                "problem": file.problem,
+                "problem": file.problem.as_deref().map(redact),
             })
         })
         .collect();
@@ -220,8 +223,8 @@ fn machine(inspection: &Inspection, profiles: &[ColumnProfile]) -> Value {
         "records": dataset.n_rows(),
         "files": files,
         "skipped": inspection.skipped,
-        "facts": *inspection.facts,
-        "profiles": profiles,
+        "facts": masked(json!(*inspection.facts)),
+        "profiles": masked(json!(profiles)),
         "detectors": {"run": runs, "passed_over": passed_over},
     })
 }

@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use lazaretto_patterns::redact;
+
 /// Writes `text` to standard output. A closed pipe (`| head`) is no error.
 pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
@@ -9,12 +11,12 @@ pub(crate) fn print(text: &str) {
     let _ = stdout.flush();
 }
 
-/// Writes a line, or several, to standard error. Names from data and flags stand in messages, so
-/// control and bidi characters are spelt out here, whoever wrote the message.
+/// Writes a line, or several, to standard error. Names and values from data stand in messages, so
+/// control and bidi characters are spelt out and secrets masked here, whoever wrote the message.
 pub(crate) fn error_line(text: &str) {
     let mut stderr = std::io::stderr().lock();
     for line in text.lines() {
-        let _ = writeln!(stderr, "{}", lazaretto_report::terminal(line));
+        let _ = writeln!(stderr, "{}", lazaretto_report::terminal(&redact(line)));
     }
 }
 
