@@ -164,7 +164,7 @@ impl Scan<'_> {
             files: files.len() as u64,
             unscanned_files: self.unscanned_files(),
         };
-        collected.findings = membership.into_findings();
+        collected.report_findings(membership.into_findings());
         Ok(Judged {
             verdicts,
             notes,
@@ -290,7 +290,7 @@ pub(crate) fn calibrate(
     for (detector, planned) in calibrated.iter_mut().zip(ran) {
         let spec = planned.detector.spec();
         let judges_labels = spec.score_roles.contains(&Role::Label);
-        detector.weight = weight_of(spec.id, judges_labels, &deciding);
+        detector.weight = weight_of(spec.id, judges_labels, &deciding, facts.has_text());
     }
     Ok(calibrated)
 }

@@ -216,6 +216,33 @@ impl Collected {
         self.counts.push(counts);
         Ok(())
     }
+
+    /// The findings as they are reported, in the order in which they were added: each says when its
+    /// records were seen, where they have times. What a detector finds does not depend on it.
+    pub(crate) fn report_findings(&mut self, findings: Vec<Finding>) {
+        self.findings = findings;
+        for (finding, counts) in self.findings.iter_mut().zip(&self.counts) {
+            if let Some((first, last)) = counts.times {
+                let (first, last) = (time_text(first), time_text(last));
+                finding.title.push_str(&seen(&first, &last));
+                finding
+                    .evidence
+                    .insert("first_seen".to_owned(), first.into());
+                finding.evidence.insert("last_seen".to_owned(), last.into());
+            }
+        }
+    }
+}
+
+/// `; first seen 2026-03-02, last seen 2026-03-09`, from two times as they are displayed.
+fn seen(first: &str, last: &str) -> String {
+    let day = |time: &str| time.split('T').next().unwrap_or_default().to_owned();
+    let (first, last) = (day(first), day(last));
+    if first == last {
+        format!("; all seen on {first}")
+    } else {
+        format!("; first seen {first}, last seen {last}")
+    }
 }
 
 /// A time column as microseconds since 1970, [`NO_TIME`] where null or not a time.

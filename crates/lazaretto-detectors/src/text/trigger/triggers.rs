@@ -197,9 +197,13 @@ impl<'a> Trial<'a> {
     fn contradiction(&self, case: &Case<'a>, class: &Class) -> Option<Trigger<'a>> {
         let candidate = case.candidate;
         let test = case.test?.deflated(self.spread);
-        let foreign_p_value = self
-            .ordinary
-            .p_value(case.seams, case.foreignness.accusing());
+        // The neighbours of the words that a part stands in are those of ordinary words.
+        let foreign_p_value = match candidate.is_part {
+            true => None,
+            false => self
+                .ordinary
+                .p_value(case.seams, case.foreignness.accusing()),
+        };
         let p_value = (both(test.p_value, foreign_p_value) * self.tried).min(1.0);
         if p_value > ACCOMPLICE_REACH {
             return None;
@@ -257,7 +261,8 @@ impl<'a> Trial<'a> {
                 with_class,
                 ..
             } = *case.candidate;
-            case.purity_p_value * self.tried <= self.params.alpha
+            !case.candidate.is_part
+                && case.purity_p_value * self.tried <= self.params.alpha
                 && f64::from(with_class) >= CLEAN_LABEL_PURITY * f64::from(records)
         };
         let n_pure = self.cases.iter().filter(pure).count() as f64;
