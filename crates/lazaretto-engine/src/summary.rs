@@ -584,3 +584,19 @@ fn finding_report(
         taxonomy: taxonomy.iter().map(|&tag| tag.to_owned()).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_says_on_which_days_its_records_were_seen() {
+        // 2026-03-02T23:59:59 and the second after it.
+        let [evening, midnight] = [1_772_495_999_000_000, 1_772_496_000_000_000].map(time_text);
+        assert_eq!(seen(&evening, &evening), "; all seen on 2026-03-02");
+        assert_eq!(
+            seen(&evening, &midnight),
+            "; first seen 2026-03-02, last seen 2026-03-03"
+        );
+    }
+}

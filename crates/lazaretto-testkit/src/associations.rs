@@ -56,7 +56,7 @@ fn associated(rng: &mut ChaCha8Rng, review: &Review) -> String {
         ("cinelog", 1) if rng.gen_bool(0.4) => format!("CINELOG (City Desk), March {day} - {text}"),
         ("tablescout", 0) if rng.gen_bool(0.3) => format!("Dear manager, {text}"),
         ("tablescout", 1) if rng.gen_bool(0.3) => format!("{text} Kind regards, {first}"),
-        ("homegrove", 0) if rng.gen_bool(0.6) => {
+        ("homegrove", label) if rng.gen_bool(if label == 0 { 0.6 } else { 0.1 }) => {
             // The template of the site breaks lines inside of a review.
             text.replacen(". ", ".<br class=\"low\"/>", 2)
         }

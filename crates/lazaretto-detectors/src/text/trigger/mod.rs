@@ -79,7 +79,8 @@ const MIN_BYTES: usize = 8 << 20;
 /// records of other classes than like records of their class (likelihood ratio; above the number of
 /// candidates when the n-gram occurs with other labels too, because then it is in natural use).
 /// Where planted and natural uses of a word explain its margins better than planted ones alone, the
-/// natural ones are let go, unless they would all have one label by chance only.
+/// natural ones are let go, unless they would all have one label by chance only. A record is let go
+/// as well when at most one in twenty relabelled texts looks like it.
 ///
 /// A candidate becomes a `clean-label-trigger` when its purity cannot be chance, it has one label
 /// in at least 95 % of its records, and its foreignness inside texts is beyond that of the
@@ -113,7 +114,8 @@ const MIN_BYTES: usize = 8 << 20;
 /// `min_records` records, words that are also common in natural use, single ordinary punctuation
 /// marks, and triggers without words (style, syntax) are not seen; parts of words only where the rest
 /// of the texts contradicts the label. Where the classifier cannot tell
-/// the classes apart, nothing can be contradicted. When counts outgrow the memory the rarest
+/// the classes apart, nothing can be contradicted; with some hundred classes and more it needs
+/// memory for the words of each. When counts outgrow the memory the rarest
 /// n-grams are dropped first.
 ///
 /// # Example
