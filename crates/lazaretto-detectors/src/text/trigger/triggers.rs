@@ -198,11 +198,11 @@ impl<'a> Trial<'a> {
         let candidate = case.candidate;
         let test = case.test?.deflated(self.spread);
         // The neighbours of the words that a part stands in are those of ordinary words.
-        let foreign_p_value = match candidate.is_part {
-            true => None,
-            false => self
-                .ordinary
-                .p_value(case.seams, case.foreignness.accusing()),
+        let foreign_p_value = if candidate.is_part {
+            None
+        } else {
+            let foreignness = case.foreignness.accusing();
+            self.ordinary.p_value(case.seams, foreignness)
         };
         let p_value = (both(test.p_value, foreign_p_value) * self.tried).min(1.0);
         if p_value > ACCOMPLICE_REACH {
