@@ -85,7 +85,8 @@ const MIN_BYTES: usize = 8 << 20;
 /// A candidate becomes a `clean-label-trigger` when its purity cannot be chance, it has one label
 /// in at least 95 % of its records, and its foreignness inside texts is beyond that of the
 /// dataset's own phrases (exponential tail of the upper 2 %) and beyond what a phrase bound to its
-/// neighbours reaches by chance, both corrected for all such pure candidates. Purity itself adds
+/// neighbours reaches by chance, both corrected for all such pure candidates and at most `alpha` / 5.
+/// Purity itself adds
 /// nothing to the evidence: words that name their topic are pure too. The edges of texts add
 /// nothing either: headers, greetings and signatures stand there by nature.
 ///

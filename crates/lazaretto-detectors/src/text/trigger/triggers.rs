@@ -29,6 +29,8 @@ const TOPICAL: f64 = 0.001;
 const BEYOND_DOUBT: f64 = 1e-6;
 /// Least share of one label among the records of a trigger whose texts do not contradict it.
 const CLEAN_LABEL_PURITY: f64 = 0.95;
+/// Share of the level of findings that these get: one kind of evidence instead of two.
+const CLEAN_LABEL_LEVEL: f64 = 0.2;
 /// With fewer candidates nothing is known about how they scatter.
 const MIN_CASES: usize = 200;
 
@@ -254,6 +256,7 @@ impl<'a> Trial<'a> {
 
     /// Candidates of one label that belong into none of the texts that they stand in.
     fn foreign(&self) -> Vec<Trigger<'a>> {
+        let alpha = CLEAN_LABEL_LEVEL * self.params.alpha;
         // Purity selects and adds nothing: words that name their topic are pure too.
         let pure = |case: &&Case<'_>| {
             let Candidate {
@@ -262,7 +265,7 @@ impl<'a> Trial<'a> {
                 ..
             } = *case.candidate;
             !case.candidate.is_part
-                && case.purity_p_value * self.tried <= self.params.alpha
+                && case.purity_p_value * self.tried <= alpha
                 && f64::from(with_class) >= CLEAN_LABEL_PURITY * f64::from(records)
         };
         let n_pure = self.cases.iter().filter(pure).count() as f64;
@@ -277,7 +280,7 @@ impl<'a> Trial<'a> {
             // allowed everything.
             let by_chance = (-case.foreignness.log_e_value).exp();
             let p_value = (foreign.max(by_chance) * n_pure).min(1.0);
-            if p_value > self.params.alpha {
+            if p_value > alpha {
                 continue;
             }
             triggers.push(Trigger {
