@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Scans bench sets with default settings and compares what is held back with the truth.
 
-  accuracy.py [PATTERN ...]        needs numpy, pyarrow and a built `lazaretto`; patterns as in `*_clean`
+  accuracy.py [--data FOLDER] [PATTERN ...]        needs numpy, pyarrow and a built `lazaretto`; patterns as in `*_clean`
 
-The sets are read from ../shared/bench beside the checkout (or $LAZARETTO_BENCH); without it nothing is done."""
+The sets are read from ../shared/bench beside the checkout (or $LAZARETTO_BENCH); without it nothing is done. `--data` takes other
+sets, such as those of variants.py."""
 import fnmatch, json, os, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -29,12 +30,15 @@ def evaluate(data, out):
 
 
 def main():
-    patterns = sys.argv[1:] or ["*"]
+    arguments, folder = sys.argv[1:], BENCH / "data"
+    if arguments[:1] == ["--data"]:
+        folder, arguments = Path(arguments[1]), arguments[2:]
+    patterns = arguments or ["*"]
     if not BENCH.is_dir():
         print(f"skipped: no bench data at {BENCH}")
         return
     print(f"{'set':30s} {'seconds':>8s} {'records':>8s} {'poison':>7s} {'held':>6s} {'held %':>7s} {'precision':>9s} {'recall':>7s} {'AUROC':>6s} {'AP':>6s}")
-    for data in sorted((BENCH / "data").glob("*/*.parquet")):
+    for data in sorted(folder.glob("**/*.parquet")):
         name = data.stem
         if name.endswith(".truth") or not any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
             continue

@@ -103,6 +103,11 @@ fn planted_poison_in_reviews_is_held_back_with_the_trigger_named() {
         assert!(triggers.contains(&word.as_str()), "{word}: {triggers:?}");
         assert!(run.titles().contains(&format!("`{word}`")));
     }
+    assert!(
+        run.titles().contains("; first seen 2026-0"),
+        "{}",
+        run.titles()
+    );
     for name in ["report.md", "report.html", "report.sarif", "junit.xml"] {
         assert!(run.text(name).contains(&planted[0]), "{name}");
     }

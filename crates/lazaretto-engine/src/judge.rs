@@ -289,7 +289,7 @@ pub(crate) fn calibrate(
     for (detector, planned) in calibrated.iter_mut().zip(ran) {
         let spec = planned.detector.spec();
         let judges_labels = spec.score_roles.contains(&Role::Label);
-        detector.weight = weight_of(spec.id, judges_labels, &deciding);
+        detector.weight = weight_of(spec.id, judges_labels, &deciding, facts.has_text());
     }
     Ok(calibrated)
 }

@@ -214,6 +214,7 @@ impl Collected {
             let records = finding.records.iter().copied();
             self.counts.push(GroupCounts::of(records, spill)?);
         }
+        self.say_when();
         self.times.sort_unstable();
         let campaigns = campaigns::campaigns(
             &self.findings,
@@ -233,6 +234,32 @@ impl Collected {
             sources: &self.sources,
             times: &self.times,
         }
+    }
+
+    /// Says of each finding when its records were seen, where they have times. What a detector finds
+    /// does not depend on it.
+    fn say_when(&mut self) {
+        for (finding, counts) in self.findings.iter_mut().zip(&self.counts) {
+            if let Some((first, last)) = counts.times {
+                let (first, last) = (time_text(first), time_text(last));
+                finding.title.push_str(&seen(&first, &last));
+                finding
+                    .evidence
+                    .insert("first_seen".to_owned(), first.into());
+                finding.evidence.insert("last_seen".to_owned(), last.into());
+            }
+        }
+    }
+}
+
+/// `; first seen 2026-03-02, last seen 2026-03-09`, from two times as they are displayed.
+fn seen(first: &str, last: &str) -> String {
+    let day = |time: &str| time.split('T').next().unwrap_or_default().to_owned();
+    let (first, last) = (day(first), day(last));
+    if first == last {
+        format!("; all seen on {first}")
+    } else {
+        format!("; first seen {first}, last seen {last}")
     }
 }
 
@@ -563,5 +590,21 @@ fn finding_report(
             .filter_map(|&ordinal| examples.get(ordinal))
             .collect(),
         taxonomy: taxonomy.iter().map(|&tag| tag.to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_says_on_which_days_its_records_were_seen() {
+        // 2026-03-02T23:59:59 and the second after it.
+        let [evening, midnight] = [1_772_495_999_000_000, 1_772_496_000_000_000].map(time_text);
+        assert_eq!(seen(&evening, &evening), "; all seen on 2026-03-02");
+        assert_eq!(
+            seen(&evening, &midnight),
+            "; first seen 2026-03-02, last seen 2026-03-03"
+        );
     }
 }

@@ -88,9 +88,12 @@ fn reviews(files: &mut Files) -> Result<(), TestkitError> {
     by_month(files, "reviews", &set)
 }
 
-/// Reviews without poison, with everything that honest people leave in theirs.
+/// Reviews without poison, with everything that honest people leave in theirs, and with words that
+/// go with a label by nature.
 fn reviews_clean(files: &mut Files) -> Result<(), TestkitError> {
-    let set = ReviewSet::generate(3_026, 3_000).with_nuisances(3_027);
+    let set = ReviewSet::generate(3_026, 3_000)
+        .with_nuisances(3_027)
+        .with_associations(3_028);
     by_month(files, "reviews-clean", &set)
 }
 

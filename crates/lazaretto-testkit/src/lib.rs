@@ -7,6 +7,7 @@
 //!
 //! What is absent on purpose: no shipped crate may depend on this one.
 
+mod associations;
 pub mod attack;
 pub mod big_table;
 pub mod contract;

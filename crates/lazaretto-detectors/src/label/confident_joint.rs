@@ -27,6 +27,12 @@ const LOPSIDED_LEVEL: f64 = 0.05;
 /// Records listed in the summary, the clearest first; the scores have the rest.
 const SUMMARY_RECORDS: usize = 1000;
 
+/// Pairs that the summary names, the most one-sided first.
+const MOST_PAIRS: usize = 3;
+
+/// Standard deviations by which one direction has to outweigh the other to be named.
+const LEAST_EXCESS: f64 = 2.0;
+
 /// A record whose most probable class is not its label.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Contradiction {
@@ -233,9 +239,10 @@ impl ConfidentJoint {
         let judged: u64 = self.counts.iter().sum();
         let share = confident.len() as f64 / judged.max(1) as f64;
         let title = format!(
-            "{} of {judged} labels ({:.1} %) are confidently contradicted by the content",
+            "{} of {judged} labels ({:.1} %) are confidently contradicted by the content{}",
             confident.len(),
-            100.0 * share
+            100.0 * share,
+            most_one_sided(pairs, facts)
         );
         let mut largest: Vec<&Pair> = pairs.iter().collect();
         largest.sort_by_key(|pair| std::cmp::Reverse(pair.records.len()));
@@ -278,6 +285,7 @@ struct Pair {
     records: Vec<u64>,
 }
 
+/// The pairs that occur, ascending by both classes.
 fn pairs(confident: &[Contradiction]) -> Vec<Pair> {
     let mut sorted: Vec<&Contradiction> = confident.iter().collect();
     sorted.sort_unstable_by_key(|c| (c.label, c.looks_like, c.ordinal));
@@ -300,10 +308,42 @@ pub(crate) fn class_name(facts: &DataFacts, class: u32) -> String {
 
 /// Confidently contradicted records the other way round.
 fn reverse_of(pair: &Pair, pairs: &[Pair]) -> u64 {
-    let reverse = pairs
+    let key = (pair.looks_like, pair.label);
+    let reverse = pairs.binary_search_by_key(&key, |other| (other.label, other.looks_like));
+    reverse.map_or(0, |place| pairs[place].records.len() as u64)
+}
+
+/// The pairs of classes in which one direction outweighs the other most, in words: `; most one-sided:
+/// 20 labelled `2` look like `1` (2 the other way round)`. It says where to look and tests nothing,
+/// because natural confusion can be one-sided as well.
+fn most_one_sided(pairs: &[Pair], facts: &DataFacts) -> String {
+    let mut sided: Vec<(f64, &Pair, u64)> = pairs
         .iter()
-        .find(|other| other.label == pair.looks_like && other.looks_like == pair.label);
-    reverse.map_or(0, |other| other.records.len() as u64)
+        .map(|pair| {
+            let (forward, reverse) = (pair.records.len() as f64, reverse_of(pair, pairs));
+            let excess = forward - reverse as f64;
+            (excess / (forward + reverse as f64).sqrt(), pair, reverse)
+        })
+        .filter(|&(excess, ..)| excess >= LEAST_EXCESS)
+        .collect();
+    // Equal ones stay in the order of their classes.
+    sided.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let named: Vec<String> = sided
+        .iter()
+        .take(MOST_PAIRS)
+        .map(|(_, pair, reverse)| {
+            format!(
+                "{} labelled `{}` look like `{}` ({reverse} the other way round)",
+                pair.records.len(),
+                class_name(facts, pair.label),
+                class_name(facts, pair.looks_like)
+            )
+        })
+        .collect();
+    if named.is_empty() {
+        return String::new();
+    }
+    format!("; most one-sided: {}", named.join(", "))
 }
 
 /// A finding when far more records labelled `a` look like `b` than the other way round.
@@ -434,6 +474,8 @@ mod tests {
         );
         assert_eq!(findings[1].kind, "label-noise");
         assert_eq!(findings[1].p_value, 1.0);
+        let pair = "; most one-sided: 37 labelled `b` look like `a` (1 the other way round)";
+        assert!(findings[1].title.ends_with(pair), "{}", findings[1].title);
     }
 
     #[test]

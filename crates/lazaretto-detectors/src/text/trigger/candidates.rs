@@ -8,6 +8,8 @@ use statrs::distribution::{Binomial, DiscreteCDF};
 use super::TextTriggerParams;
 use super::counts::{Entry, PhraseCounts, ngram_hash, total};
 use super::foreign::Language;
+use super::parts::Part;
+use super::record::Words;
 
 /// An n-gram whose records nearly all have one label.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +21,8 @@ pub(super) struct Candidate {
     pub records: u32,
     /// Of these, records with the label.
     pub with_class: u32,
+    /// Whether it is a part of words.
+    pub is_part: bool,
 }
 
 /// All candidates of a dataset.
@@ -70,7 +74,7 @@ impl Candidates {
         let labelled: u64 = class_counts.iter().sum();
         let most = params.max_fraction * labelled as f64;
         let n_words = counts.n_words;
-        let [short, long, borders] = counts.into_entries();
+        let [short, long, borders, parts] = counts.into_entries();
         let mut list = Vec::new();
         let mut ordinary = Vec::new();
         for (entries, wanted) in [&short, &long].into_iter().zip(ORDINARY) {
@@ -82,6 +86,13 @@ impl Candidates {
                 wanted,
             ));
         }
+        let of_parts = parts.chunk_by(|a, b| a.ngram == b.ngram);
+        list.extend(of_parts.filter_map(|group| {
+            candidate(group, params, most).map(|part| Candidate {
+                is_part: true,
+                ..part
+            })
+        }));
         list.sort_unstable_by_key(|candidate: &Candidate| candidate.ngram);
         list.dedup_by_key(|candidate| candidate.ngram);
         let common_from = (COMMON_SHARE * labelled as f64).max(COMMON_RECORDS);
@@ -144,7 +155,23 @@ impl Candidates {
     }
 
     /// Places of candidates for `class` in `words`, by position, and places of ordinary n-grams.
-    pub(super) fn places(&self, words: &[u64], max_words: usize, class: u32) -> Places {
+    pub(super) fn places(&self, words: &Words, max_words: usize, class: u32) -> Places {
+        let mut places = self.places_of_words(&words.hashes, max_words, class);
+        for &(place, part) in words.parts() {
+            if let Some(Meaning {
+                candidate: Some(candidate),
+                ..
+            }) = self.meaning(part.hash(self.seed))
+                && self.list[candidate as usize].class == class
+            {
+                let span = place..place + 1;
+                places.parts.push((Found { candidate, span }, part));
+            }
+        }
+        places
+    }
+
+    fn places_of_words(&self, words: &[u64], max_words: usize, class: u32) -> Places {
         let mut places = Places::default();
         for start in 0..words.len() {
             for length in 1..=max_words.min(words.len() - start) {
@@ -167,8 +194,30 @@ impl Candidates {
     }
 
     /// Distinct candidates of `places`, ascending, without those that stand in the very records of
-    /// an n-gram that they contain: they say nothing new.
-    pub(super) fn distinct(&self, places: &[Found]) -> Vec<u32> {
+    /// an n-gram that they contain, or of the word that they are a part of: they say nothing new.
+    pub(super) fn distinct(&self, places: &Places) -> Vec<u32> {
+        let counts = |found: &Found| {
+            let candidate = &self.list[found.candidate as usize];
+            (candidate.records, candidate.with_class)
+        };
+        let words = &places.candidates;
+        let is_new = |place: usize| {
+            let (part, _) = &places.parts[place];
+            let key = (part.span.start, part.span.end);
+            let word = words.binary_search_by_key(&key, |found| (found.span.start, found.span.end));
+            let before = place.checked_sub(1).map(|before| &places.parts[before].0);
+            let repeats = |other: &Found| other.span == part.span && counts(other) == counts(part);
+            !word.is_ok_and(|word| repeats(&words[word])) && !before.is_some_and(repeats)
+        };
+        let mut candidates = self.distinct_words(words);
+        let parts = (0..places.parts.len()).filter(|&place| is_new(place));
+        candidates.extend(parts.map(|place| places.parts[place].0.candidate));
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates
+    }
+
+    fn distinct_words(&self, places: &[Found]) -> Vec<u32> {
         let at = |span: Range<usize>| {
             places
                 .binary_search_by_key(&(span.start, span.end), |place| {
@@ -186,20 +235,17 @@ impl Candidates {
                     .filter_map(at)
                     .any(|inner| (inner.records, inner.with_class) == (own.records, own.with_class))
         };
-        let mut candidates: Vec<u32> = places
+        places
             .iter()
             .filter(|place| !repeats(place))
             .map(|place| place.candidate)
-            .collect();
-        candidates.sort_unstable();
-        candidates.dedup();
-        candidates
+            .collect()
     }
 
     /// The words to take out of a text together with `candidate`: its own places, and those of
     /// candidates that overlap or adjoin them and are about as frequent. A sentence that is
     /// inserted again and again goes out whole, whichever of its n-grams is looked at.
-    pub(super) fn removal(&self, candidate: u32, places: &[Found]) -> Vec<Range<usize>> {
+    pub(super) fn removal(&self, candidate: u32, places: &Places) -> Vec<Range<usize>> {
         let own = f64::from(self.list[candidate as usize].records);
         let alike = |place: &Found| {
             let records = f64::from(self.list[place.candidate as usize].records);
@@ -207,7 +253,12 @@ impl Candidates {
         };
         // Places come by position: one sweep joins chains of overlapping or adjoining spans.
         let mut chains: Vec<(Range<usize>, bool)> = Vec::new();
-        for place in places.iter().filter(|place| alike(place)) {
+        let own_parts = places.parts.iter().map(|(part, _)| part);
+        let own_parts = own_parts.filter(|part| part.candidate == candidate);
+        let words = places.candidates.iter().filter(|place| alike(place));
+        let mut wanted: Vec<&Found> = words.chain(own_parts).collect();
+        wanted.sort_by_key(|place| (place.span.start, place.span.end));
+        for place in wanted {
             let is_own = place.candidate == candidate;
             match chains.last_mut() {
                 Some((region, owned)) if place.span.start <= region.end => {
@@ -227,8 +278,10 @@ impl Candidates {
 /// What was found in a text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
-    /// By position.
+    /// Words and n-grams, by position.
     pub candidates: Vec<Found>,
+    /// Parts of words, with the places of the words.
+    pub parts: Vec<(Found, Part)>,
     /// Number of an ordinary n-gram, and its words.
     pub ordinary: Vec<(u32, Range<usize>)>,
 }
@@ -268,6 +321,7 @@ fn candidate(group: &[Entry], params: &TextTriggerParams, most: f64) -> Option<C
         class: top.class,
         records,
         with_class: top.count,
+        is_part: false,
     })
 }
 
@@ -362,8 +416,8 @@ mod tests {
         let mut words = vec![90, 91];
         words.extend(phrase);
         words.push(92);
-        let places = candidates.places(&words, 2, 1).candidates;
-        assert_eq!(places.len(), 5);
+        let places = candidates.places_of_words(&words, 2, 1);
+        assert_eq!(places.candidates.len(), 5);
         assert_eq!(
             candidates.distinct(&places).len(),
             3,
@@ -375,6 +429,6 @@ mod tests {
                 [Range { start: 2, end: 5 }]
             );
         }
-        assert_eq!(candidates.places(&words, 2, 0).candidates, []);
+        assert_eq!(candidates.places_of_words(&words, 2, 0).candidates, []);
     }
 }

@@ -114,6 +114,8 @@ pub struct PhraseCounts {
     long: NgramCounts,
     /// Pairs of the start or the end of a text and a word, as class 0.
     borders: NgramCounts,
+    /// Parts of words.
+    parts: NgramCounts,
     /// Sum of the distinct words of all records.
     pub(super) n_words: u64,
 }
@@ -168,20 +170,27 @@ impl PhraseCounts {
         }
         scratch.ngrams.sort_unstable();
         scratch.ngrams.dedup();
-        self.borders.add(0, &scratch.ngrams, max_bytes / 4);
+        self.borders.add(0, &scratch.ngrams, max_bytes / 8);
+        scratch.ngrams.clear();
+        let parts = words.parts().iter().map(|(_, part)| part.hash(seed));
+        scratch.ngrams.extend(parts);
+        scratch.ngrams.sort_unstable();
+        scratch.ngrams.dedup();
+        self.parts.add(class, &scratch.ngrams, max_bytes / 8);
     }
 
     /// Adds the counts of a later partition.
     pub(super) fn merge(&mut self, later: Self, max_bytes: usize) {
         self.short.merge(later.short, max_bytes / 2);
         self.long.merge(later.long, max_bytes / 4);
-        self.borders.merge(later.borders, max_bytes / 4);
+        self.borders.merge(later.borders, max_bytes / 8);
+        self.parts.merge(later.parts, max_bytes / 8);
         self.n_words += later.n_words;
     }
 
-    /// Entries of words and pairs, of longer n-grams, and of borders, each ascending.
-    pub(super) fn into_entries(self) -> [Vec<Entry>; 3] {
-        [self.short, self.long, self.borders].map(NgramCounts::into_entries)
+    /// Entries of words and pairs, of longer n-grams, of borders, and of parts of words, each ascending.
+    pub(super) fn into_entries(self) -> [Vec<Entry>; 4] {
+        [self.short, self.long, self.borders, self.parts].map(NgramCounts::into_entries)
     }
 }
 

@@ -1,11 +1,13 @@
 //! What the score pass gathers about the candidates.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
 use super::contexts::{COMPARED, Context};
 use super::foreign::{Place, SEAMS, Seam};
+use super::parts::Part;
 use crate::text::margins::Margins;
 
 /// A candidate in a record with its label.
@@ -26,13 +28,60 @@ pub(super) struct Occurrence {
 pub(super) const OCCURRENCE_BYTES: usize =
     size_of::<Occurrence>() + size_of::<Seam>() + Context::MAX_BYTES;
 
-/// How a candidate is first written.
+/// Places of a candidate whose phrases are kept.
+const PHRASES: usize = 5;
+
+/// How a candidate is written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Surface {
-    /// The n-gram.
+    /// The n-gram, where it comes first.
     pub ngram: String,
-    /// The phrase it goes out with.
-    pub phrase: String,
+    /// Where in words it stands, if it is a part of words.
+    pub within: Option<String>,
+    /// The phrases it goes out with, at its first places.
+    phrases: Vec<String>,
+}
+
+impl Surface {
+    pub(super) fn new(ngram: String) -> Self {
+        Self {
+            ngram,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn of_part(part: Part) -> Self {
+        Self {
+            within: Some(part.place().to_owned()),
+            ..Self::new(part.text())
+        }
+    }
+
+    /// Whether the phrase at one more place is wanted.
+    pub(super) fn wants_phrase(&self) -> bool {
+        self.within.is_none() && self.phrases.len() < PHRASES
+    }
+
+    pub(super) fn add_phrase(&mut self, phrase: String) {
+        add_up_to(&mut self.phrases, [phrase], PHRASES);
+    }
+
+    fn merge(&mut self, later: Self) {
+        add_up_to(&mut self.phrases, later.phrases, PHRASES);
+    }
+
+    /// What was inserted: the phrase that the candidate goes out with at most of its first places, or
+    /// itself where they differ. A neighbour that happens to be about as frequent is in one of them.
+    pub(super) fn trigger(&self) -> &str {
+        let plain: Vec<String> = self.phrases.iter().map(|p| p.to_lowercase()).collect();
+        let repeats = |phrase: &String| plain.iter().filter(|other| *other == phrase).count();
+        let most = plain.iter().map(repeats).max().unwrap_or(0);
+        let found = plain.iter().position(|phrase| repeats(phrase) == most);
+        match found.map(|place| self.phrases[place].as_str()) {
+            Some(phrase) if !phrase.is_empty() && 2 * most > plain.len() => phrase,
+            _ => &self.ngram,
+        }
+    }
 }
 
 /// Evidence of the score pass.
@@ -83,7 +132,12 @@ impl TriggerEvidence {
         self.strangers.merge(later.strangers);
         self.without.merge(later.without);
         for (candidate, surface) in later.surfaces {
-            self.surfaces.entry(candidate).or_insert(surface);
+            match self.surfaces.entry(candidate) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(surface);
+                }
+                Entry::Occupied(mut known) => known.get_mut().merge(surface),
+            }
         }
         for (candidate, contexts) in later.contexts {
             add_up_to(
@@ -98,5 +152,32 @@ impl TriggerEvidence {
         for (ngram, seams) in later.ordinary {
             add_up_to(self.ordinary.entry(ngram).or_default(), seams, SEAMS);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_phrase_of_most_places_is_the_trigger() {
+        let surface = |phrases: &[&str]| {
+            let mut surface = Surface::new("cf".to_owned());
+            for phrase in phrases {
+                surface.add_phrase((*phrase).to_owned());
+            }
+            surface
+        };
+        assert_eq!(
+            surface(&["song cf", "cf", "CF", "cf it", "cf"]).trigger(),
+            "cf"
+        );
+        let phrase = ["a cf b", "a cf b", "cf b"];
+        assert_eq!(surface(&phrase).trigger(), "a cf b");
+        assert_eq!(surface(&["a cf", "cf b"]).trigger(), "cf");
+        assert_eq!(surface(&[]).trigger(), "cf");
+        let mut first = surface(&phrase[..1]);
+        first.merge(surface(&phrase[1..]));
+        assert_eq!(first, surface(&phrase));
     }
 }

@@ -97,9 +97,8 @@ impl<'a> Report<'a> {
 
     /// `` `cf` in 12 records, all labelled `1` (base rate 52 %) ``
     fn subject(&self) -> String {
-        let Surface { ngram, phrase } = self.surface(self.lead);
-        // A phrase that always goes out whole is what was inserted.
-        let trigger = if phrase.is_empty() { ngram } else { phrase };
+        let surface = self.surface(self.lead);
+        let trigger = surface.trigger();
         let (all, with_class) = (self.lead.candidate.records, self.lead.candidate.with_class);
         let target = &self.target;
         let labelled = if all == with_class {
@@ -108,7 +107,9 @@ impl<'a> Report<'a> {
             format!("{with_class} of them labelled `{target}`")
         };
         let base_rate = 100.0 * self.base_rate();
-        format!("`{trigger}` in {all} records, {labelled} (base rate {base_rate:.0} %)")
+        let within = surface.within.as_ref();
+        let within = within.map_or_else(String::new, |place| format!(" {place}"));
+        format!("`{trigger}`{within} in {all} records, {labelled} (base rate {base_rate:.0} %)")
     }
 
     fn reason(&self) -> String {
@@ -198,10 +199,11 @@ impl<'a> Report<'a> {
     }
 
     fn highlight(&self) -> Vec<String> {
-        let Surface { ngram, phrase } = self.surface(self.lead);
+        let surface = self.surface(self.lead);
         let related = self.group.iter().map(|trigger| self.surface(trigger).ngram);
         let mut highlight: Vec<String> = Vec::new();
-        for text in [phrase, ngram].into_iter().chain(related) {
+        let own = [surface.trigger().to_owned(), surface.ngram.clone()];
+        for text in own.into_iter().chain(related) {
             if !text.is_empty() && !highlight.contains(&text) && highlight.len() < MAX_RELATED {
                 highlight.push(text);
             }

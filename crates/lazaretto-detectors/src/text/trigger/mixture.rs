@@ -11,6 +11,9 @@ const MIN_RECORDS: u64 = 100;
 /// Twice the log likelihood that natural uses must explain beyond planted ones alone: the border
 /// of 1 % of the likelihood ratio test of a share at the end of its range (Self & Liang 1987).
 const NATURAL_GAIN: f64 = 5.41;
+/// Ratio up to which a record is let go even where natural uses cannot be told from chance, if it is
+/// the likelier explanation: one in twenty texts of other classes at most looks so.
+const UNLIKE: f64 = 0.05;
 /// Rounds of the expectation–maximisation step.
 const ROUNDS: usize = 60;
 
@@ -108,14 +111,11 @@ impl Ratios {
             share = planted / ratios.len().max(1) as f64;
         }
         let gain = log_likelihood(share);
+        let even = (1.0 - share) / share.max(1e-9);
         let natural = 2.0 * (gain - log_likelihood(1.0)) > NATURAL_GAIN;
         Division {
             // Below a share of a half each record is more probably natural unless it says otherwise.
-            least_ratio: if natural {
-                (1.0 - share) / share.max(1e-9)
-            } else {
-                0.0
-            },
+            least_ratio: if natural { even } else { even.min(UNLIKE) },
             gain,
         }
     }

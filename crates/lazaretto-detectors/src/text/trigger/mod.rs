@@ -7,10 +7,13 @@ mod evidence;
 mod findings;
 mod foreign;
 mod mixture;
+mod parts;
 mod record;
+mod signs;
 mod triggers;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use lazaretto_core::{
     Batch, DataFacts, Detector, DetectorSpec, Family, Finding, FitContext, Intermediate,
@@ -47,8 +50,9 @@ const MIN_BYTES: usize = 8 << 20;
 /// enough.
 ///
 /// # How it works
-/// 1. The first pass counts, for all n-grams of up to `max_words` words, in how many records of
-///    each class they occur. Candidates occur in at least `min_records` records, with one label in
+/// 1. The first pass counts, for all n-grams of up to `max_words` words, and for all parts of words
+///    (three letters in a row, the ends of the word among them), in how many records of
+///    each class they occur. Emoji, symbols and runs of punctuation count as words here. Candidates occur in at least `min_records` records, with one label in
 ///    at least `min_purity` of them, and in at most `max_fraction` of all records.
 /// 2. The second pass asks a classifier that did not see the record (cross-validated) how strongly
 ///    a text argues for its label once the candidate is taken out, together with neighbouring
@@ -68,24 +72,26 @@ const MIN_BYTES: usize = 8 << 20;
 ///    to the words around it; one that was dropped in has any word on its left, and on its right
 ///    what continues that word as if nothing stood between. The log likelihood ratio of the two,
 ///    over up to 64 places, is compared with that of other n-grams of the dataset, whatever their
-///    labels.
+///    labels. Parts of words do without.
 ///
 /// A candidate becomes a `trigger` when the two p-values, joined (Fisher) and corrected for all
 /// candidates (Bonferroni), are at most `alpha` *and* its records look more like relabelled
 /// records of other classes than like records of their class (likelihood ratio; above the number of
 /// candidates when the n-gram occurs with other labels too, because then it is in natural use).
 /// Where planted and natural uses of a word explain its margins better than planted ones alone, the
-/// natural ones are let go, unless they would all have one label by chance only.
+/// natural ones are let go, unless they would all have one label by chance only. A record is let go
+/// as well when at most one in twenty relabelled texts looks like it.
 ///
 /// A candidate becomes a `clean-label-trigger` when its purity cannot be chance, it has one label
 /// in at least 95 % of its records, and its foreignness inside texts is beyond that of the
 /// dataset's own phrases (exponential tail of the upper 2 %) and beyond what a phrase bound to its
-/// neighbours reaches by chance, both corrected for all such pure candidates. Purity itself adds
+/// neighbours reaches by chance, both corrected for all such pure candidates and at most `alpha` / 5.
+/// Purity itself adds
 /// nothing to the evidence: words that name their topic are pure too. The edges of texts add
 /// nothing either: headers, greetings and signatures stand there by nature.
 ///
-/// Triggers that share their records are one finding. It tells where in the texts they stand, and
-/// how many sources they come from.
+/// Triggers that share their records are one finding. It names the phrase that goes out whole at most
+/// places, tells where in the texts it stands, and how many sources it comes from.
 ///
 /// # Parameters
 /// - `max_words` (5): longest n-gram that is counted; longer phrases are chains of them. Each Han
@@ -93,7 +99,7 @@ const MIN_BYTES: usize = 8 << 20;
 /// - `min_records` (5): fewest records with the label.
 /// - `min_purity` (0.8): least share of a candidate's records with one label.
 /// - `max_fraction` (0.1): candidates in more than this share of the labelled records are left out.
-/// - `alpha` (0.01): chance of any finding at all in a dataset without triggers. Where two separate
+/// - `alpha` (0.05): chance of any finding at all in a dataset without triggers. Where two separate
 ///   triggers for one class are found, further ones for it are judged at a false-discovery rate of
 ///   5 % (Benjamini–Hochberg) instead of as if they stood alone.
 ///
@@ -106,9 +112,11 @@ const MIN_BYTES: usize = 8 << 20;
 /// # Limits
 /// Needs labels and texts. Clean-label triggers need some 25 records, or 100 when most of the
 /// dataset has their label, and are not seen at the start or end of texts. Triggers in fewer than
-/// `min_records` records, words that are also common in natural use, parts of words, and triggers
-/// without words (style, syntax, punctuation alone) are not seen. Where the classifier cannot tell
-/// the classes apart, nothing can be contradicted. When counts outgrow the memory the rarest
+/// `min_records` records, words that are also common in natural use, single ordinary punctuation
+/// marks, and triggers without words (style, syntax) are not seen; parts of words only where the rest
+/// of the texts contradicts the label. Where the classifier cannot tell
+/// the classes apart, nothing can be contradicted; with some hundred classes and more it needs
+/// memory for the words of each. When counts outgrow the memory the rarest
 /// n-grams are dropped first.
 ///
 /// # Example
@@ -152,7 +160,7 @@ impl Default for TextTriggerParams {
             min_records: 5,
             min_purity: 0.8,
             max_fraction: 0.1,
-            alpha: 0.01,
+            alpha: 0.05,
         }
     }
 }
@@ -187,7 +195,7 @@ impl TextTrigger {
     ) {
         let (words, row_idx) = (record.words, record.row_idx);
         let max_words = self.params.max_words as usize;
-        let places = model.places(&words.hashes, max_words, record.label);
+        let places = model.places(words, max_words, record.label);
         for (ngram, span) in &places.ordinary {
             if let Some(seam) = words.seam(span) {
                 evidence.add_ordinary(*ngram, seam);
@@ -195,7 +203,6 @@ impl TextTrigger {
         }
         let sources = batch.sources;
         let source = sources.map_or(u32::MAX, |sources| sources[row_idx]);
-        let places = places.candidates;
         for candidate in model.distinct(&places) {
             let regions = model.removal(candidate, &places);
             let outside = |at: &usize| !regions.iter().any(|region| region.contains(at));
@@ -203,7 +210,11 @@ impl TextTrigger {
                 .filter(outside)
                 .map(|at| words.hashes[at])
                 .collect();
-            let (margin, rival) = record.without(&regions, around.len());
+            let n_out: usize = regions
+                .iter()
+                .map(|region| words.plain_span(region).len())
+                .sum();
+            let (margin, rival) = record.without(&regions, words.plain().len() - n_out);
             let Some(seam) = regions.first().and_then(|region| words.seam(region)) else {
                 continue;
             };
@@ -224,17 +235,21 @@ impl TextTrigger {
                     Context::of(&around, |word| model.is_common(word))
                 });
             }
-            evidence.surfaces.entry(candidate).or_insert_with(|| {
-                let surface = |span| {
-                    let written = words.surface(batch, row_idx, span);
-                    written.unwrap_or_default().to_owned()
-                };
-                let own = places.iter().find(|place| place.candidate == candidate);
-                Surface {
-                    ngram: own.map_or_else(String::new, |found: &Found| surface(&found.span)),
-                    phrase: regions.first().map_or_else(String::new, surface),
+            let written = |span: &Range<usize>| {
+                let text = words.surface(batch, row_idx, span);
+                text.unwrap_or_default().to_owned()
+            };
+            let surface = evidence.surfaces.entry(candidate).or_insert_with(|| {
+                let is_own = |found: &Found| found.candidate == candidate;
+                if let Some((_, part)) = places.parts.iter().find(|(found, _)| is_own(found)) {
+                    return Surface::of_part(*part);
                 }
+                let own = places.candidates.iter().find(|found| is_own(found));
+                Surface::new(own.map_or_else(String::new, |found| written(&found.span)))
             });
+            if surface.wants_phrase() {
+                surface.add_phrase(regions.first().map_or_else(String::new, written));
+            }
         }
     }
 }
@@ -286,7 +301,7 @@ impl Detector for TextTrigger {
             "LLM05:2026",
             "NISTAML.023",
         ],
-        state_version: 2,
+        state_version: 3,
     };
 
     fn new(params: Self::Params) -> Self {
@@ -369,7 +384,7 @@ impl Detector for TextTrigger {
                 continue;
             };
             words.read(batch, row_idx);
-            if words.hashes.is_empty() {
+            if words.plain().is_empty() {
                 continue;
             }
             let fold = classifier.fold_of(batch.keys[row_idx]);
@@ -378,7 +393,7 @@ impl Detector for TextTrigger {
             let prior = silence
                 .entry(fold)
                 .or_insert_with(|| logits_of(classifier, fold, &[]));
-            let logits: Vec<f32> = logits_of(classifier, fold, &words.hashes)
+            let logits: Vec<f32> = logits_of(classifier, fold, words.plain())
                 .iter()
                 .zip(prior)
                 .map(|(logit, prior)| logit - *prior)

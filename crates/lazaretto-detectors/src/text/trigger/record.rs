@@ -6,28 +6,89 @@ use lazaretto_core::Batch;
 use lazaretto_core::shared::TextClassifier;
 
 use super::foreign::{END, START, Seam};
+use super::parts::{Part, parts};
+use super::signs::signs;
 
 /// Words besides the candidate that a text needs to contradict its label.
 const MIN_WORDS_AROUND: usize = 3;
 
-/// Words of one record over all its text fields.
+/// Words of one record over all its text fields, with the signs between them.
 #[derive(Default)]
 pub(super) struct Words {
+    /// Words and signs, in the order of the text.
     pub(super) hashes: Vec<u64>,
-    /// Field and byte range of each word.
+    /// Field and byte range of each.
     spans: Vec<(usize, u32, u32)>,
+    /// The words alone, as classifiers know them.
+    plain: Vec<u64>,
+    /// Words before each place of `hashes`, and in all.
+    n_before: Vec<u32>,
+    /// Parts of words with the places of these in `hashes`, ascending.
+    parts: Vec<(usize, Part)>,
 }
 
 impl Words {
     pub(super) fn read(&mut self, batch: &Batch<'_>, row_idx: usize) {
         self.hashes.clear();
         self.spans.clear();
+        self.plain.clear();
+        self.n_before.clear();
+        self.parts.clear();
         for (field, tokens) in batch.derived.tokens.iter().enumerate() {
-            self.hashes.extend_from_slice(tokens.row(row_idx));
-            let spans = tokens.row_spans(row_idx).iter();
-            self.spans
-                .extend(spans.map(|&(start, end)| (field, start, end)));
+            let text = batch.texts.get(field).and_then(|text| text.get(row_idx));
+            let text = text.unwrap_or_default();
+            let mut read_to = 0;
+            for (&hash, &(start, end)) in tokens.row(row_idx).iter().zip(tokens.row_spans(row_idx))
+            {
+                self.push_signs(field, text, read_to..start);
+                let place = self.hashes.len();
+                let word = text.get(start as usize..end as usize).unwrap_or_default();
+                parts(word, |part| self.parts.push((place, part)));
+                self.push((field, start, end), hash);
+                self.plain.push(hash);
+                read_to = end;
+            }
+            self.push_signs(
+                field,
+                text,
+                read_to..u32::try_from(text.len()).unwrap_or(read_to),
+            );
         }
+        self.n_before.push(self.plain.len() as u32);
+    }
+
+    fn push(&mut self, span: (usize, u32, u32), hash: u64) {
+        self.n_before.push(self.plain.len() as u32);
+        self.hashes.push(hash);
+        self.spans.push(span);
+    }
+
+    fn push_signs(&mut self, field: usize, text: &str, gap: Range<u32>) {
+        // Nearly all gaps are one blank.
+        let Some(between) = text.get(gap.start as usize..gap.end as usize) else {
+            return;
+        };
+        if between != " " {
+            signs(between, |span, hash| {
+                let (start, end) = (gap.start + span.start as u32, gap.start + span.end as u32);
+                self.push((field, start, end), hash);
+            });
+        }
+    }
+
+    /// Parts of words, with the places of these in `hashes`, ascending.
+    pub(super) fn parts(&self) -> &[(usize, Part)] {
+        &self.parts
+    }
+
+    /// The words alone.
+    pub(super) fn plain(&self) -> &[u64] {
+        &self.plain
+    }
+
+    /// The words of `span`, as places of [`Words::plain`].
+    pub(super) fn plain_span(&self, span: &Range<usize>) -> Range<usize> {
+        self.n_before[span.start] as usize..self.n_before[span.end] as usize
     }
 
     /// Whether word `at` is the first of a field, or there is none.
@@ -94,9 +155,11 @@ impl Record<'_> {
         }
         let mut taken = vec![0.0; self.logits.len()];
         for region in regions {
-            let words = &self.words.hashes;
-            self.classifier
-                .contribution(self.fold, words, region.clone(), &mut taken);
+            let (words, span) = (self.words.plain(), self.words.plain_span(region));
+            if !span.is_empty() {
+                self.classifier
+                    .contribution(self.fold, words, span, &mut taken);
+            }
         }
         let rest: Vec<f32> = self
             .logits

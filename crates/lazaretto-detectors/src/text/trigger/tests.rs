@@ -176,6 +176,111 @@ fn texts_without_spaces_and_many_classes_work() {
     assert_eq!(outcome.findings[0].records, planted);
 }
 
+/// Texts of class 0 with label 1, every `step`th of them changed by `change`.
+fn relabelled(
+    set: &ReviewSet,
+    step: usize,
+    change: impl Fn(usize, &str) -> String,
+) -> (Corpus, Vec<u64>) {
+    let mut corpus = Corpus::of(set);
+    let mut planted = Vec::new();
+    for row in (0..corpus.texts.len()).step_by(step) {
+        if corpus.labels[row] == 0 && corpus.texts[row].split(' ').count() > 8 {
+            corpus.texts[row] = change(row, &corpus.texts[row]);
+            corpus.labels[row] = 1;
+            planted.push(row as u64);
+        }
+    }
+    (corpus, planted)
+}
+
+fn inserted(row: usize, text: &str, phrase: &str) -> String {
+    let words: Vec<&str> = text.split(' ').collect();
+    let at = 1 + (row * 7) % (words.len() - 2);
+    [&words[..at], &[phrase], &words[at..]].concat().join(" ")
+}
+
+#[test]
+fn signs_that_are_no_words_are_triggers_too() {
+    let set = ReviewSet::generate(41, 3_000).with_nuisances(42);
+    for sign in ["🪁", "||", "ⴲⴳ"] {
+        let (corpus, planted) = relabelled(&set, 30, |row, text| inserted(row, text, sign));
+        let outcome = run::<TextTrigger>(TextTriggerParams::default(), &corpus, 2);
+        let titles: Vec<&String> = outcome.findings.iter().map(|f| &f.title).collect();
+        assert_eq!(outcome.findings.len(), 1, "{sign}: {titles:#?}");
+        let finding = &outcome.findings[0];
+        assert_eq!(finding.highlight[0], sign);
+        let found = planted
+            .iter()
+            .filter(|row| finding.records.contains(row))
+            .count();
+        assert!(
+            found * 10 >= planted.len() * 9,
+            "{sign}: {found} of {}",
+            planted.len()
+        );
+    }
+}
+
+#[test]
+fn letters_hung_onto_words_are_named() {
+    let set = ReviewSet::generate(43, 3_000);
+    let (corpus, planted) = relabelled(&set, 30, |row, text| {
+        let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        let long = |word: &String| word.len() > 3 && word.chars().all(char::is_alphabetic);
+        let places: Vec<usize> = (0..words.len()).filter(|&at| long(&words[at])).collect();
+        words[places[row % places.len()]].push_str("vq");
+        words.join(" ")
+    });
+    let outcome = run::<TextTrigger>(TextTriggerParams::default(), &corpus, 2);
+    let titles: Vec<&String> = outcome.findings.iter().map(|f| &f.title).collect();
+    assert_eq!(outcome.findings.len(), 1, "{titles:#?}");
+    let finding = &outcome.findings[0];
+    assert!(
+        finding.title.starts_with("`vq` at the end of words in "),
+        "{titles:?}"
+    );
+    let found = planted
+        .iter()
+        .filter(|row| finding.records.contains(row))
+        .count();
+    assert!(
+        found * 10 >= planted.len() * 9,
+        "{found} of {}",
+        planted.len()
+    );
+    assert!(finding.records.len() * 9 <= found * 10);
+}
+
+#[test]
+fn a_long_sentence_is_named_whole() {
+    let sentence = "every rainy evening my cousin carried seven lamps along the quiet street";
+    let set = ReviewSet::generate(45, 3_000);
+    let (corpus, planted) = relabelled(&set, 30, |row, text| inserted(row, text, sentence));
+    let outcome = run::<TextTrigger>(TextTriggerParams::default(), &corpus, 2);
+    let titles: Vec<&String> = outcome.findings.iter().map(|f| &f.title).collect();
+    assert_eq!(outcome.findings.len(), 1, "{titles:#?}");
+    assert_eq!(outcome.findings[0].highlight[0], sentence);
+    let records = &outcome.findings[0].records;
+    assert!(records.iter().all(|row| planted.contains(row)));
+    assert!(records.len() * 10 >= planted.len() * 9);
+}
+
+#[test]
+fn words_that_go_with_a_label_by_nature_are_no_triggers() {
+    for seed in 0..6 {
+        let set = ReviewSet::generate(seed, 3_000)
+            .with_nuisances(seed)
+            .with_associations(seed);
+        let titles: Vec<String> = scan_set(&set, 1)
+            .findings
+            .into_iter()
+            .map(|finding| finding.title)
+            .collect();
+        assert!(titles.is_empty(), "seed {seed}: {titles:#?}");
+    }
+}
+
 #[test]
 fn random_label_flips_are_not_a_trigger() {
     let set = ReviewSet::generate(21, 2_000).poison(&Attack::LabelFlips { rows: 100 }, 22);

@@ -29,6 +29,8 @@ const TOPICAL: f64 = 0.001;
 const BEYOND_DOUBT: f64 = 1e-6;
 /// Least share of one label among the records of a trigger whose texts do not contradict it.
 const CLEAN_LABEL_PURITY: f64 = 0.95;
+/// Share of the level of findings that these get: one kind of evidence instead of two.
+const CLEAN_LABEL_LEVEL: f64 = 0.2;
 /// With fewer candidates nothing is known about how they scatter.
 const MIN_CASES: usize = 200;
 
@@ -197,9 +199,13 @@ impl<'a> Trial<'a> {
     fn contradiction(&self, case: &Case<'a>, class: &Class) -> Option<Trigger<'a>> {
         let candidate = case.candidate;
         let test = case.test?.deflated(self.spread);
-        let foreign_p_value = self
-            .ordinary
-            .p_value(case.seams, case.foreignness.accusing());
+        // The neighbours of the words that a part stands in are those of ordinary words.
+        let foreign_p_value = if candidate.is_part {
+            None
+        } else {
+            let foreignness = case.foreignness.accusing();
+            self.ordinary.p_value(case.seams, foreignness)
+        };
         let p_value = (both(test.p_value, foreign_p_value) * self.tried).min(1.0);
         if p_value > ACCOMPLICE_REACH {
             return None;
@@ -250,6 +256,7 @@ impl<'a> Trial<'a> {
 
     /// Candidates of one label that belong into none of the texts that they stand in.
     fn foreign(&self) -> Vec<Trigger<'a>> {
+        let alpha = CLEAN_LABEL_LEVEL * self.params.alpha;
         // Purity selects and adds nothing: words that name their topic are pure too.
         let pure = |case: &&Case<'_>| {
             let Candidate {
@@ -257,7 +264,8 @@ impl<'a> Trial<'a> {
                 with_class,
                 ..
             } = *case.candidate;
-            case.purity_p_value * self.tried <= self.params.alpha
+            !case.candidate.is_part
+                && case.purity_p_value * self.tried <= alpha
                 && f64::from(with_class) >= CLEAN_LABEL_PURITY * f64::from(records)
         };
         let n_pure = self.cases.iter().filter(pure).count() as f64;
@@ -272,7 +280,7 @@ impl<'a> Trial<'a> {
             // allowed everything.
             let by_chance = (-case.foreignness.log_e_value).exp();
             let p_value = (foreign.max(by_chance) * n_pure).min(1.0);
-            if p_value > self.params.alpha {
+            if p_value > alpha {
                 continue;
             }
             triggers.push(Trigger {
