@@ -85,7 +85,7 @@ const MIN_BYTES: usize = 8 << 20;
 /// A candidate becomes a `clean-label-trigger` when its purity cannot be chance, it has one label
 /// in at least 95 % of its records, and its foreignness inside texts is beyond that of the
 /// dataset's own phrases (exponential tail of the upper 2 %) and beyond what a phrase bound to its
-/// neighbours reaches by chance, both corrected for all such pure candidates and at most `alpha` / 5.
+/// neighbours reaches by chance, both corrected for all such pure candidates and at most `alpha` / 2.
 /// Purity itself adds
 /// nothing to the evidence: words that name their topic are pure too. The edges of texts add
 /// nothing either: headers, greetings and signatures stand there by nature.
@@ -99,7 +99,7 @@ const MIN_BYTES: usize = 8 << 20;
 /// - `min_records` (5): fewest records with the label.
 /// - `min_purity` (0.8): least share of a candidate's records with one label.
 /// - `max_fraction` (0.1): candidates in more than this share of the labelled records are left out.
-/// - `alpha` (0.05): chance of any finding at all in a dataset without triggers. Where two separate
+/// - `alpha` (0.02): chance of any finding at all in a dataset without triggers. Where two separate
 ///   triggers for one class are found, further ones for it are judged at a false-discovery rate of
 ///   5 % (Benjamini–Hochberg) instead of as if they stood alone.
 ///
@@ -160,7 +160,7 @@ impl Default for TextTriggerParams {
             min_records: 5,
             min_purity: 0.8,
             max_fraction: 0.1,
-            alpha: 0.05,
+            alpha: 0.02,
         }
     }
 }

@@ -30,7 +30,7 @@ const BEYOND_DOUBT: f64 = 1e-6;
 /// Least share of one label among the records of a trigger whose texts do not contradict it.
 const CLEAN_LABEL_PURITY: f64 = 0.95;
 /// Share of the level of findings that these get: one kind of evidence instead of two.
-const CLEAN_LABEL_LEVEL: f64 = 0.2;
+const CLEAN_LABEL_LEVEL: f64 = 0.5;
 /// With fewer candidates nothing is known about how they scatter.
 const MIN_CASES: usize = 200;
 
