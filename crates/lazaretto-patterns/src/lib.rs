@@ -2,10 +2,14 @@
 //!
 //! A family of patterns is a TOML file in `data/`, with a version and, for every pattern, texts
 //! that it must and must not match; [`PatternSet::problems`] is its test. What a match means is
-//! for the detectors to say.
+//! for the detectors to say. [`decode`] finds what a text hides in encodings, within a budget.
 
+mod decode;
 mod error;
 mod set;
+mod shipped;
 
+pub use decode::{Decoded, Encoding, Layer, Limits, decode, transform};
 pub use error::PatternError;
 pub use set::{Match, Pattern, PatternSet};
+pub use shipped::{injection, jailbreak};
