@@ -43,17 +43,18 @@ pub(super) fn find(text: &str, found: &mut Vec<Piece>) {
                 probe = end + MIN_RUN;
                 continue;
             }
-            // Short groups may still spell something together.
-            if in_group(bytes[probe]) && in_group(bytes[probe - 1]) && in_group(bytes[probe - 2]) {
-                let run = run_around(bytes, done, probe, in_group);
-                if run.len() >= 2 * MIN_RUN {
-                    done = run.end;
-                    probe = run.end + MIN_RUN;
-                    groups(text, run, found);
-                    continue;
-                }
+            probe = probe.max(run.end);
+        }
+        // Short groups may still spell something together.
+        let at = probe.min(bytes.len() - 1);
+        if in_group(bytes[at]) && in_group(bytes[at - 1]) && in_group(bytes[at - 2]) {
+            let run = run_around(bytes, done, at, in_group);
+            if run.len() >= 2 * MIN_RUN {
+                done = run.end;
+                probe = run.end + MIN_RUN;
+                groups(text, run, found);
+                continue;
             }
-            probe = run.end;
         }
         probe += MIN_RUN;
     }
@@ -168,11 +169,16 @@ fn unhex(digits: impl Iterator<Item = u8>) -> Vec<u8> {
 
 /// Decodes groups of two hexadecimal digits or of eight bits.
 fn groups(text: &str, run: std::ops::Range<usize>, found: &mut Vec<Piece>) {
-    let groups = || {
-        text[run.clone()]
-            .split([' ', ',', '\n'])
-            .filter(|g| !g.is_empty())
-    };
+    let is_separator = |c: char| matches!(c, ' ' | ',' | '\n');
+    let mut said = &text[run.clone()];
+    // The run may begin and end inside of words.
+    if text[..run.start].ends_with(char::is_alphanumeric) {
+        said = said.find(is_separator).map_or("", |at| &said[at..]);
+    }
+    if text[run.end..].starts_with(char::is_alphanumeric) {
+        said = said.rfind(is_separator).map_or("", |at| &said[..at]);
+    }
+    let groups = || said.split(is_separator).filter(|group| !group.is_empty());
     let all = |length: usize| groups().all(|group| group.len() == length);
     let (encoding, bytes) = if all(8) && groups().all(|g| g.bytes().all(|b| b <= b'1')) {
         let bits = groups().filter_map(|group| u8::from_str_radix(group, 2).ok());

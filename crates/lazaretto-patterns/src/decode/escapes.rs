@@ -16,7 +16,7 @@ pub(super) fn find(text: &str, found: &mut Vec<Piece>) {
         push(text, Encoding::Percent, read, found);
     }
     for (encoding, mark, reader) in kinds {
-        if text.bytes().filter(|&b| b == mark as u8).count() < MIN_ESCAPES {
+        if text.matches(mark).count() < MIN_ESCAPES {
             continue;
         }
         let mut read = String::with_capacity(text.len());
@@ -24,16 +24,13 @@ pub(super) fn find(text: &str, found: &mut Vec<Piece>) {
         while let Some(at) = rest.find(mark) {
             read.push_str(&rest[..at]);
             let escape = &rest[at..];
-            let length = match reader(escape) {
-                Some((character, length)) => {
-                    read.push(character);
-                    count += 1;
-                    length
-                }
-                None => {
-                    read.push(mark);
-                    1
-                }
+            let length = if let Some((character, length)) = reader(escape) {
+                read.push(character);
+                count += 1;
+                length
+            } else {
+                read.push(mark);
+                1
             };
             rest = &escape[length..];
         }
@@ -55,7 +52,7 @@ fn push(text: &str, encoding: Encoding, read: String, found: &mut Vec<Piece>) {
 /// Percent-encoding stands for bytes, so it is undone for all of them together.
 fn unpercent(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
-    if bytes.iter().filter(|&&b| b == b'%').count() < MIN_ESCAPES {
+    if text.matches('%').count() < MIN_ESCAPES {
         return None;
     }
     let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);

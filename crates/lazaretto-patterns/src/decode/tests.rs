@@ -16,7 +16,8 @@ fn read(text: &str) -> Option<Vec<Encoding>> {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<String> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 #[test]
@@ -60,7 +61,7 @@ fn every_encoding_is_read() {
             Encoding::Leetspeak,
         ),
         (
-            SECRET.chars().map(|c| format!("{c} ")).collect(),
+            SECRET.split("").collect::<Vec<_>>().join(" "),
             Encoding::Spaced,
         ),
     ];

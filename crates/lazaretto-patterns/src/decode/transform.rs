@@ -2,8 +2,10 @@
 
 use super::{Encoding, Piece};
 
-/// Words with digits for letters that make a text suspect.
-const MIN_LEET: usize = 3;
+/// Digits before letters of words that make a text suspect.
+const MIN_LEET: usize = 4;
+/// Bytes of a word in which digits can stand for letters.
+const MAX_WORD: usize = 24;
 /// Single letters in a row that spell something.
 const MIN_SPACED: usize = 10;
 
@@ -60,13 +62,23 @@ pub(super) fn find(text: &str, chain: &[Encoding], found: &mut Vec<Piece>) {
     }
 }
 
-/// Number of digits between letters, and the longest row of single letters.
+/// Number of digits before letters in words, and the longest row of single letters.
 fn suspicions(bytes: &[u8]) -> (usize, usize) {
     let (mut mixed, mut row, mut longest) = (0, 0_usize, 0);
+    let (mut in_word, mut word_start) = (0, 0);
     let (mut before, mut last) = (4_u8, 4_u8);
-    for &byte in bytes {
+    for (at, &byte) in bytes.iter().enumerate() {
         let class = CLASS[usize::from(byte)];
-        mixed += usize::from(last == 2 && before == 1 && class == 1);
+        in_word += usize::from(last == 2 && class == 1);
+        if byte.is_ascii_whitespace() {
+            // Longer ones are no words: keys, hashes, base64.
+            mixed += if at - word_start <= MAX_WORD {
+                in_word
+            } else {
+                0
+            };
+            (in_word, word_start) = (0, at + 1);
+        }
         // Single letters: space, letter, space, letter …
         let single = last == 1 && before == 4 && class == 4;
         let between = last == 4 && before == 1 && class == 1;
@@ -80,6 +92,9 @@ fn suspicions(bytes: &[u8]) -> (usize, usize) {
         longest = longest.max(row);
         (before, last) = (last, class);
     }
+    if bytes.len() - word_start <= MAX_WORD {
+        mixed += in_word;
+    }
     (mixed, longest)
 }
 
@@ -87,7 +102,7 @@ fn unleet(text: &str) -> String {
     text.split_inclusive(char::is_whitespace)
         .map(|word| {
             let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
-            if letters == 0 || !word.is_ascii() {
+            if letters == 0 || word.len() > MAX_WORD + 1 || !word.is_ascii() {
                 return word.to_owned();
             }
             // A sign at the end of a word is punctuation.

@@ -159,8 +159,8 @@ fn blanks(text: &str, found: &mut Vec<(Trick, Range<usize>)>) {
             .take_while(|&&b| is_blank(b))
             .count();
         let ahead = bytes[at..].iter().take_while(|&&b| is_blank(b)).count();
-        let run = &bytes[at - back..at + ahead];
-        let lines = run.iter().filter(|&&b| b == b'\n').count();
+        let run = &text[at - back..at + ahead];
+        let lines = run.matches('\n').count();
         let end = at + ahead;
         if (lines >= MIN_LINES || (run.len() >= MIN_BLANKS && lines <= 1)) && end < bytes.len() {
             found.push((Trick::Blank, bounded(text, end..text.len())));

@@ -88,13 +88,13 @@ impl Kind {
         match (place, self) {
             (Place::Instruction, Self::Override | Self::Leak | Self::Exfiltration) => 0.9,
             (Place::Instruction, Self::Tool) => 0.8,
-            (Place::Instruction, Self::Address) => 0.7,
             (Place::Instruction, Self::Force) => 0.4,
             (Place::Instruction, Self::Goal) => 0.3,
             // A record may begin with the header of its format.
             (Place::Instruction | Place::Text, Self::Forgery) if at_start => 0.5,
             (Place::Text, Self::Force | Self::Goal | Self::Forgery) => 0.6,
-            (Place::Response, Self::Force | Self::Leak | Self::Address | Self::Tool) => 0.7,
+            (Place::Instruction, Self::Address)
+            | (Place::Response, Self::Force | Self::Leak | Self::Address | Self::Tool) => 0.7,
             _ => 1.0,
         }
     }
