@@ -152,13 +152,22 @@ impl Gathered {
         let mut findings: Vec<Finding> = groups
             .into_iter()
             .map(|((kind, shown_only), (entries, more))| {
-                let is_habit = entries.len() as u64 + more > habit;
                 let word = words[kind as usize];
+                let is_habit = entries.len() as u64 + more > allowed(word.0, habit);
                 finding(detector, word, shown_only, is_habit, &entries)
             })
             .collect();
         findings.sort_by_key(|finding| finding.action == Action::Review);
         findings
+    }
+}
+
+/// Records above which a kind is a habit: fewer for a sign that is structure alone.
+fn allowed(word: &str, habit: u64) -> u64 {
+    if word == "alien-request" {
+        (habit / 5).max(habit.min(10))
+    } else {
+        habit
     }
 }
 

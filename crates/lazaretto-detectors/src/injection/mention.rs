@@ -6,11 +6,13 @@ use super::parts::{head, tail};
 
 /// Bytes before and after a phrase in which its subject would be named.
 const AROUND: usize = 400;
+/// Bytes before an example in which it is announced.
+const ANNOUNCED: usize = 30;
 /// Bytes of a line that are looked at for quotation marks.
 const LINE: usize = 2_000;
 
 /// What texts about attacks and chat formats say, and attacks have no reason to.
-const SUBJECTS: [&str; 40] = [
+const SUBJECTS: [&str; 33] = [
     "prompt injection",
     "prompt-injection",
     "injection attack",
@@ -33,13 +35,6 @@ const SUBJECTS: [&str; 40] = [
     "tokenizer",
     "llama 2",
     "llama2",
-    "such as",
-    "for example",
-    "e.g.",
-    "phrases like",
-    "prompts like",
-    "something like",
-    "an example of",
     "guardrail",
     "sanitiz",
     "vulnerab",
@@ -51,6 +46,18 @@ const SUBJECTS: [&str; 40] = [
     "攻撃",
     "공격",
     "inyección",
+];
+
+/// What announces an example, right before it.
+const EXAMPLES: [&str; 8] = [
+    "such as",
+    "for example",
+    "e.g.",
+    "phrases like",
+    "prompts like",
+    "something like",
+    "an example of",
+    "for instance",
 ];
 
 /// Words before a phrase by which someone else is said to do it.
@@ -95,9 +102,11 @@ const REPORTING: [&str; 34] = [
 pub(super) fn is_subject(text: &str, range: &Range<usize>) -> bool {
     let before = tail(&text[..range.start], AROUND).to_lowercase();
     let after = head(&text[range.end..], AROUND / 2).to_lowercase();
+    let announced = tail(&before, ANNOUNCED);
     SUBJECTS
         .iter()
         .any(|subject| before.contains(subject) || after.contains(subject))
+        || EXAMPLES.iter().any(|example| announced.contains(example))
 }
 
 /// Whether `text` asks for something that is about prompts or the models that take them.

@@ -256,7 +256,8 @@ fn settle(parts: &[Part<'_>], signs: &mut [Sign]) {
             (_, Kind::Forgery) => about_formats,
             _ => about_prompts,
         };
-        let mentioned = is_quoted(part.text, &sign.range)
+        // What attacks aim at stands in quotation marks where it is dictated.
+        let mentioned = (sign.kind != Kind::Goal && is_quoted(part.text, &sign.range))
             || is_subject(part.text, &sign.range)
             || (sign.kind != Kind::Forgery && is_reported(part.text, &sign.range));
         if mentioned {
@@ -287,7 +288,11 @@ fn raise_misplaced(parts: &[Part<'_>], signs: &mut [Sign]) {
     let end = after
         .find('\n')
         .map_or(part.text.len(), |at| sign.range.end + at);
-    if is_alien(&part.text[start..end], sign.part, parts) {
+    let line = &part.text[start..end];
+    let is_code = ["(\"", "('", ";", "{", "=", "</"]
+        .iter()
+        .any(|mark| line.contains(mark));
+    if !is_code && is_alien(line, sign.part, parts) {
         sign.degree = 1.0 - (1.0 - sign.degree) * MISPLACED_DOUBT;
     }
 }

@@ -52,7 +52,7 @@ use judge::{Judge, WORDS};
 /// The score is the degree in `0..=1`. Records at 0.7 and above are held back, one finding per
 /// kind; those from 0.4 are shown for review, as are records whose response declines (they teach
 /// to resist), control tokens that more than `habit_fraction` of the records carry, and every
-/// kind that so many show. Stated p-values: 1e-6 for what is held back, 0.2 for what is shown.
+/// kind that so many show (requests without a tie: a fifth of it). Stated p-values: 1e-6 for what is held back, 0.2 for what is shown.
 ///
 /// # Parameters
 /// - `habit_fraction` (0.1): share of the records above which a sign is a habit of the dataset.

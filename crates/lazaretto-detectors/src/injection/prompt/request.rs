@@ -44,11 +44,17 @@ const COMMON: &str = " a an the of to in on for with and or is are was were be b
 where why that this these those it its as at by from your you my me i we our his her their they he she not no can could \
 should would will may might must if then than so such into about over under up down out using use used following given any \
 some all each more most other one two three new also please write create explain give provide list find get have has had there here \
-your response answer reply output input words word sentence don't what's i'm it's ";
+your response answer reply output input words word sentence don't what's i'm it's like know anything something everything else help \
+today need want question questions further think feel free hope sure really good great more below above ready happy yourself again back time \
+work way thing things people example following best next first last learn understand able ";
 /// Words of instructions whose data are sentences, which may be requests themselves.
 const LINGUISTIC: &str = " sentence sentences speech phrase phrases question questions text texts statement statements query queries \
 dialogue dialog utterance message email conversation translate classify paraphrase rewrite edit correct grammar quote words respond answer \
 reply instruction instructions command commands headline title prompt task request requests summarize tone punctuation ";
+
+/// Words of instructions whose data are prose, in which people ask each other for things.
+const PROSE: &str = " email e-mail letter message conversation dialogue dialog transcript chat review article passage story \
+document speech post instructions recipe manual notes steps summarize summarise ";
 
 /// A request that shares nothing with its record.
 #[derive(Clone, Debug, PartialEq)]
@@ -207,21 +213,32 @@ fn stands_apart(line: &str, part: &Part<'_>) -> bool {
 
 fn degree(form: Form, edge: Edge, part: &Part<'_>, line: &str, parts: &[Part<'_>]) -> f32 {
     let n_content = stems(line).len();
-    // Where the instruction is about sentences, its data may be one of any kind.
     let instructions = parts.iter().filter(|part| part.place == Place::Instruction);
-    let linguistic = instructions
-        .flat_map(|part| words(part.text).take(200).collect::<Vec<_>>())
-        .any(|word| is_in(LINGUISTIC, &word));
-    match (form, edge) {
-        (Form::AboutAnswer, _) if part.place == Place::Data => 0.8,
-        (Form::AboutAnswer, Edge::Last) => 0.75,
+    let asked: Vec<String> = instructions
+        .flat_map(|part| words(part.text).take(200))
+        .collect();
+    // Where the instruction is about sentences, its data may be one of any kind.
+    let list = if edge == Edge::Only {
+        LINGUISTIC
+    } else {
+        PROSE
+    };
+    let expected = part.place == Place::Data && asked.iter().any(|word| is_in(list, word));
+    // Assistants ask their users back, and wish them well.
+    let to_user = || words(line).any(|word| matches!(&*word, "you" | "your" | "i" | "me" | "we"));
+    match (form, part.place) {
+        (Form::AboutAnswer, Place::Data) => 0.8,
+        (Form::AboutAnswer, _) if edge == Edge::Last && n_content >= 2 => 0.75,
+        (Form::AboutAnswer, _) => 0.5,
         _ if n_content == 0 => 0.2,
-        (_, Edge::Only) if linguistic => 0.5,
-        (Form::Question, Edge::Only) if n_content < 2 => 0.5,
+        _ if expected => 0.5,
+        (Form::Question, Place::Response) if to_user() => 0.3,
+        (Form::Question, Place::Data) if edge == Edge::Only && (n_content < 2 || to_user()) => 0.5,
+        (Form::Imperative, Place::Response) if n_content < 2 || to_user() => 0.5,
         (Form::Imperative | Form::Question, _) => 0.75,
         // Titles and verses look like this.
-        (Form::Open, _) if part.place == Place::Data && n_content >= 2 => 0.6,
-        _ => 0.3,
+        (Form::Open, Place::Data) if n_content >= 2 => 0.6,
+        (Form::Open, _) => 0.3,
     }
 }
 
@@ -282,6 +299,11 @@ mod tests {
             "Why did the hen cross the road?\nIt wanted to."
         )));
         assert!(below(alien("Greet me.", "", "Hello!\nHow can I help you?")));
+        assert!(below(alien(
+            "Plan a trip.",
+            "",
+            "Day 1: Rome\nWhat is your budget?"
+        )));
         assert!(below(alien(
             "Write SQL.",
             "",
