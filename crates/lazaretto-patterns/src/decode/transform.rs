@@ -125,6 +125,9 @@ fn unspaced(text: &str) -> String {
         if character == ' ' && single_before && single_after {
             continue;
         }
+        if character == ' ' && plain.ends_with(' ') {
+            continue;
+        }
         plain.push(character);
     }
     plain

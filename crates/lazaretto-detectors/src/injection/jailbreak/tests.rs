@@ -69,7 +69,7 @@ fn role_play_phones_and_articles_pass() {
         "Write a story about a robot that was free of all moral limits.",
     ];
     let outcome = scan(&among_others(&benign, "Once upon a time it was so."), 1);
-    assert_eq!(outcome.findings, [], "{:#?}", outcome.findings);
+    assert_eq!(outcome.quarantined(), [0_u64; 0], "{:#?}", outcome.findings);
 }
 
 #[test]

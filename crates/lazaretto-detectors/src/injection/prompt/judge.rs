@@ -86,8 +86,7 @@ impl Kind {
     /// How far a sign of this kind counts at a place.
     fn factor(self, place: Place, at_start: bool) -> f32 {
         match (place, self) {
-            (Place::Instruction, Self::Override | Self::Leak | Self::Exfiltration) => 0.9,
-            (Place::Instruction, Self::Tool) => 0.8,
+            (Place::Instruction, Self::Override | Self::Leak) => 0.9,
             (Place::Instruction, Self::Force) => 0.4,
             (Place::Instruction, Self::Goal) => 0.3,
             // A record may begin with the header of its format.
@@ -109,6 +108,8 @@ struct Sign {
     range: Range<usize>,
     /// Whether it could be the format of the dataset.
     is_format: bool,
+    /// Whether it is quoted, reported or talked about.
+    mentioned: bool,
     /// What it says and how it was hidden, if it was.
     decoded: Option<(String, String)>,
 }
@@ -164,6 +165,7 @@ impl Judge {
                     part,
                     range,
                     is_format: false,
+                    mentioned: false,
                     decoded: None,
                 });
             }
@@ -198,6 +200,7 @@ impl Judge {
                 part,
                 range,
                 is_format: false,
+                mentioned: false,
                 decoded: None,
             });
         };
@@ -226,6 +229,7 @@ impl Judge {
             part,
             range: found.range,
             is_format: pattern.id == "chat-token" || pattern.id == "role-heading",
+            mentioned: found.mentioned,
             decoded: found.decoded,
         })
     }
@@ -260,6 +264,7 @@ fn settle(parts: &[Part<'_>], signs: &mut [Sign]) {
         let mentioned = (sign.kind != Kind::Goal && is_quoted(part.text, &sign.range))
             || is_subject(part.text, &sign.range)
             || (sign.kind != Kind::Forgery && is_reported(part.text, &sign.range));
+        sign.mentioned = mentioned || about;
         if mentioned {
             sign.degree *= MENTIONED;
         }
@@ -277,6 +282,7 @@ fn raise_misplaced(parts: &[Part<'_>], signs: &mut [Sign]) {
     let part = &parts[sign.part];
     let misplaced = (WEAK..HOLD).contains(&sign.degree)
         && sign.decoded.is_none()
+        && !sign.mentioned
         && matches!(part.place, Place::Data | Place::Response)
         && !matches!(sign.kind, Kind::Budget | Kind::Flood);
     if !misplaced {
