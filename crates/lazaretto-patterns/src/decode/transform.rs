@@ -81,7 +81,8 @@ fn suspicions(bytes: &[u8]) -> (usize, usize) {
         }
         // Single letters: space, letter, space, letter …
         let single = last == 1 && before == 4 && class == 4;
-        let between = last == 4 && before == 1 && class == 1;
+        // What follows a space may be the next letter, or a wider gap between words.
+        let between = last == 4 && (class == 1 || class == 4);
         row = if single {
             row + 1
         } else if between {
