@@ -6,6 +6,7 @@
 
 pub mod duplicates;
 pub mod embedding;
+pub mod injection;
 pub mod label;
 pub mod leakage;
 pub mod provenance;

@@ -18,6 +18,9 @@ use crate::embedding::scan::Scan;
 use crate::embedding::spectral_signature::SpectralSignature;
 use crate::embedding::spectre::Spectre;
 use crate::embedding::tight_cluster::TightCluster;
+use crate::injection::hidden::HiddenText;
+use crate::injection::jailbreak::Jailbreak;
+use crate::injection::prompt::PromptInjection;
 use crate::label::confident_learning::ConfidentLearning;
 use crate::label::label_shift::LabelShift;
 use crate::label::probe_influence::ProbeInfluence;
@@ -56,7 +59,9 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<Fluency>(),
     Registration::of::<GmmDensity>(),
     Registration::of::<Hbos>(),
+    Registration::of::<HiddenText>(),
     Registration::of::<IsolationForest>(),
+    Registration::of::<Jailbreak>(),
     Registration::of::<KnnDistance>(),
     Registration::of::<KnnLabelDisagreement>(),
     Registration::of::<LabelShift>(),
@@ -67,6 +72,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<PcaReconstruction>(),
     Registration::of::<PersonalData>(),
     Registration::of::<ProbeInfluence>(),
+    Registration::of::<PromptInjection>(),
     Registration::of::<RobustMahalanobis>(),
     Registration::of::<Scan>(),
     Registration::of::<Secrets>(),

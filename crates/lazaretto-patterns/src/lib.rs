@@ -2,19 +2,23 @@
 //!
 //! A family of patterns is a TOML file in `data/`, with a version and, for every pattern, texts
 //! that it must and must not match; [`PatternSet::problems`] is its test. What a match means is
-//! for the detectors to say.
+//! for the detectors to say. [`decode`] finds what a text hides in encodings, within a budget.
 //!
 //! Two families are used in more than one place and are therefore judged here: [`secrets`] and
 //! [`personal`] data are found by detectors, and masked by a [`Redactor`] in everything that people
 //! are shown.
 
 pub mod checksum;
+mod decode;
 mod error;
 pub mod personal;
 mod redactor;
 pub mod secrets;
 mod set;
+mod shipped;
 
+pub use decode::{Decoded, Encoding, Layer, Limits, decode, transform};
 pub use error::PatternError;
 pub use redactor::{Redactor, masked, redact};
 pub use set::{Match, Pattern, PatternSet};
+pub use shipped::{injection, jailbreak};

@@ -133,9 +133,12 @@ impl PatternSet {
     #[must_use]
     pub fn find(&self, text: &str) -> Vec<Match> {
         let mut found = Vec::new();
-        let mut around: Vec<Vec<Range<usize>>> = vec![Vec::new(); self.compiled.len()];
+        let mut around: Vec<Vec<Range<usize>>> = Vec::new();
         let keywords = self.keywords.iter();
         for hit in keywords.flat_map(|keywords| keywords.find_overlapping_iter(text)) {
+            if around.is_empty() {
+                around = vec![Vec::new(); self.compiled.len()];
+            }
             let pattern = self.owners[hit.pattern().as_usize()];
             let reach = self.compiled[pattern].max_len;
             let start = hit.end().saturating_sub(reach);
@@ -145,10 +148,10 @@ impl PatternSet {
                 _ => around[pattern].push(start..end),
             }
         }
-        for (pattern, (compiled, around)) in self.compiled.iter().zip(&around).enumerate() {
+        for (pattern, compiled) in self.compiled.iter().enumerate() {
             let everywhere = 0..text.len();
             let places = if compiled.has_keywords {
-                around.as_slice()
+                around.get(pattern).map_or(&[][..], Vec::as_slice)
             } else {
                 std::slice::from_ref(&everywhere)
             };
