@@ -18,6 +18,7 @@ use lazaretto_detectors::REGISTRY;
 use crate::assemble::Assembler;
 use crate::beside;
 use crate::calibrate::Null;
+use crate::embedder::Installed;
 use crate::error::EngineError;
 use crate::examples::{Examples, spread};
 use crate::judge::{Calibrated, Judged, finding_id};
@@ -325,6 +326,7 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Result<Report,
             seed: settings.seed,
             fdr: settings.fdr,
             policy: policy_in_words(scan, collected),
+            embedder: scan.embedder.map(Installed::report),
             method: std::iter::once(METHOD.to_owned())
                 .chain(inputs.features.iter().cloned())
                 .collect::<Vec<_>>()

@@ -66,6 +66,7 @@ pub(crate) fn survey(
         numeric_columns: layout.numeric.iter().map(name).collect(),
         categorical_columns: layout.categorical.iter().map(name).collect(),
         embedding_dim: list_length(dataset, layout.embedding)?,
+        embedded_texts: false,
         probabilities_dim: list_length(dataset, layout.probabilities)?,
         trusted_rows,
         evaluation_rows,
@@ -79,6 +80,7 @@ pub(crate) fn survey(
         facts: Arc::new(facts),
         classes: class_index,
         sources: source_index,
+        embedded: None,
     })
 }
 
