@@ -26,6 +26,7 @@ mod interruption;
 mod memory;
 
 // What people and programs see: columns, messages, reports, schemas, generated files.
+mod embedder;
 mod errors;
 mod evaluation;
 mod generated;

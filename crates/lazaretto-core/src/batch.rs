@@ -62,7 +62,8 @@ pub struct Batch<'a> {
     pub numeric: Option<ArrayView2<'a, f64>>,
     /// Categorical columns: a 64-bit hash per value, 0 where null.
     pub categorical: &'a [Vec<u64>],
-    /// The embedding column as `n_rows × dim`, row-major; a null vector is all NaN.
+    /// The embedding column, or the vectors that an embedder makes of the texts, as `n_rows × dim`,
+    /// row-major; a null vector is all NaN.
     pub embedding: Option<ArrayView2<'a, f32>>,
     /// The given class probabilities as `n_rows × n_classes`; a null row is all NaN.
     pub given_probabilities: Option<ArrayView2<'a, f32>>,

@@ -162,8 +162,10 @@ pub struct DataFacts {
     pub numeric_columns: Vec<String>,
     /// Names of the categorical columns, in the order of [`Batch::categorical`].
     pub categorical_columns: Vec<String>,
-    /// Length of the embedding vectors, if there is an embedding column.
+    /// Length of the embedding vectors, if there is an embedding column or an embedder makes them.
     pub embedding_dim: Option<usize>,
+    /// Whether the embedding is no column: an embedder makes it of the texts.
+    pub embedded_texts: bool,
     /// Length of the probability vectors, if there is a probabilities column.
     pub probabilities_dim: Option<usize>,
     /// Number of records given as known to be good; they are not among `n_rows`.

@@ -106,6 +106,37 @@ pub struct SettingsReport {
     pub policy: Vec<String>,
     /// How scores become p-values and how these are fused, in words.
     pub method: String,
+    /// The model that made vectors of the texts, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedder: Option<EmbedderReport>,
+}
+
+/// A model that makes vectors of texts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmbedderReport {
+    /// The kind of model, in words.
+    pub method: String,
+    /// Length of its vectors.
+    pub dim: u32,
+    /// Tokens of a text that it looks at.
+    pub max_tokens: u32,
+    /// Whether the vectors were used; not where the dataset has vectors of its own, or no text.
+    pub used: bool,
+    /// The files it was loaded from, sorted by name.
+    pub files: Vec<ModelFileReport>,
+}
+
+/// A file of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFileReport {
+    /// Path relative to the model's folder.
+    pub path: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the bytes, in hexadecimal, as models are published and pinned.
+    pub sha256: String,
 }
 
 /// What was read.

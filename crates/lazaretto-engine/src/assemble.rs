@@ -22,6 +22,8 @@ use ndarray::{Array2, ArrayView2, ShapeBuilder as _};
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::embedder::EmbeddedTexts;
+
 /// Sources beyond this number are not told apart.
 pub(crate) const MAX_SOURCES: usize = 1 << 16;
 
@@ -33,6 +35,8 @@ pub(crate) struct Layout {
     pub(crate) source: Option<usize>,
     pub(crate) time: Option<usize>,
     pub(crate) embedding: Option<usize>,
+    /// Whether there are vectors without an embedding column, made of the texts.
+    pub(crate) embedded_texts: bool,
     pub(crate) probabilities: Option<usize>,
     pub(crate) numeric: Vec<usize>,
     pub(crate) categorical: Vec<usize>,
@@ -145,7 +149,7 @@ impl Wanted {
         if self.categorical {
             columns.extend(&layout.categorical);
         }
-        if self.texts {
+        if self.texts || (self.embedding && layout.embedded_texts) {
             columns.extend(layout.texts.iter().map(|(column, _)| column));
         }
         if self.recorded {
@@ -227,6 +231,8 @@ pub(crate) struct Assembler {
     pub(crate) classes: HashMap<String, u32>,
     /// Source index by name.
     pub(crate) sources: HashMap<String, u32>,
+    /// Makes the vectors where no column has them.
+    pub(crate) embedded: Option<EmbeddedTexts>,
 }
 
 impl Assembler {
@@ -279,10 +285,17 @@ impl Assembler {
         };
         let categorical = categories.iter().map(hashed).collect();
         let dim = self.facts.embedding_dim;
-        let embedding = when(wanted.embedding, self.layout.embedding)
-            .zip(dim)
-            .map(|(array, dim)| vectors(array, dim))
-            .transpose()?;
+        let embedding = match &self.embedded {
+            Some(embedded) if wanted.embedding => {
+                let read = || self.texts(&column);
+                let rows = embedded.rows(first_row, batch.num_rows(), read)?;
+                Some(Vectors::Owned(rows))
+            }
+            _ => when(wanted.embedding, self.layout.embedding)
+                .zip(dim)
+                .map(|(array, dim)| vectors(array, dim))
+                .transpose()?,
+        };
         let given_probabilities = when(wanted.probabilities, self.layout.probabilities)
             .zip(self.facts.probabilities_dim)
             .map(|(array, dim)| vectors(array, dim))

@@ -1,5 +1,6 @@
 //! Everything that ends a scan.
 
+use lazaretto_embed::EmbedError;
 use lazaretto_io::IoError;
 use thiserror::Error;
 
@@ -61,6 +62,15 @@ pub enum EngineError {
         /// What is wrong, a lower-case fragment each.
         problems: Vec<String>,
     },
+    /// A model that cannot make vectors of texts.
+    #[error("use `{folder}` as the embedder: {source}")]
+    Embedder {
+        /// Its folder.
+        folder: String,
+        /// Why not.
+        #[source]
+        source: EmbedError,
+    },
     /// The thread pool could not be made.
     #[error("start {threads} threads")]
     Threads {
@@ -100,6 +110,7 @@ impl EngineError {
             Self::Evaluation { .. } => Some(
                 "evaluation sets need text columns and must be readable in full; give other files with `--eval`, or raise `--memory` when they are too large".to_owned(),
             ),
+            Self::Embedder { source, .. } => Some(source.hint()),
             Self::Threads { .. } => Some("give a smaller number with `--threads`".to_owned()),
         }
     }

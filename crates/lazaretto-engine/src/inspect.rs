@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::RecordBatch;
 use lazaretto_io::{Dataset, IoError, assign_roles, discover};
 
+use crate::embedder::{self, Installed};
 use crate::error::EngineError;
 use crate::plan::Plan;
 use crate::scan::{open_options, pool};
@@ -58,9 +59,12 @@ pub fn inspect(
         )?;
         let trusted_rows = trusted.as_ref().map_or(0, Dataset::n_rows);
         let label_is_given = settings.roles.label.is_some();
-        let assembler = survey(&dataset, roles, label_is_given, [trusted_rows, 0])?;
+        let mut assembler = survey(&dataset, roles, label_is_given, [trusted_rows, 0])?;
         if let Some(trusted) = trusted {
             TrustedData::new(trusted, &assembler)?;
+        }
+        if let Some(model) = embedder::load(settings)? {
+            Installed::new(model, &mut assembler);
         }
         let plan = Plan::new(&assembler.facts, settings)?;
         let sample = sample(&dataset, sample_rows);

@@ -281,7 +281,8 @@ pub(crate) fn calibrate(
         });
     }
     // Among vectors the distances are as good a witness as the labels: all count the same.
-    if facts.embedding_dim.is_some() {
+    // Those that an embedder makes of texts are not.
+    if facts.embedding_dim.is_some() && !facts.embedded_texts {
         return Ok(calibrated);
     }
     let deciding = calibrated.iter().filter(|detector| detector.decides());

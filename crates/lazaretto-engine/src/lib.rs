@@ -7,6 +7,7 @@
 //! | [`survey`] | facts about the dataset: classes, sources, dimensions |
 //! | [`plan`] | which detectors run, which columns are read |
 //! | `assemble` | Arrow batches as detectors see them |
+//! | `embedder` | vectors of texts from a model, in the place of an embedding column |
 //! | `trusted` | records known to be good, beside the dataset |
 //! | [`mod@scan`] | the two passes and everything after them, in order |
 //! | `judge` | verdicts, and `scores/` |
@@ -24,6 +25,7 @@ pub mod calibrate;
 mod campaigns;
 mod compare;
 mod counts;
+mod embedder;
 pub mod error;
 mod evaluation;
 mod examples;
@@ -48,5 +50,5 @@ pub use inspect::{Inspection, inspect};
 pub use pipeline::PipelineFile;
 pub use plan::{Plan, Planned};
 pub use progress::{Progress, Silent};
-pub use scan::{Outcome, ReportFile, ScanRequest, scan};
+pub use scan::{Outcome, ReportFile, ScanRequest, scan, scan_with};
 pub use settings::Settings;

@@ -63,6 +63,9 @@ pub struct PipelineFile {
     /// start at the current folder.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evaluation: Vec<String>,
+    /// A model that makes vectors of texts.
+    #[serde(skip_serializing_if = "EmbedderOptions::is_empty")]
+    pub embedder: EmbedderOptions,
     /// Columns by role. Roles that are not given are inferred.
     pub roles: RoleOptions,
     /// Which detectors run.
@@ -73,6 +76,31 @@ pub struct PipelineFile {
     pub features: FeatureSettings,
     /// What is held back, and when the gate fails.
     pub policy: PolicyOptions,
+}
+
+/// A model that makes vectors of texts where the dataset has none, from a local folder; needs a build with
+/// the feature `embed-static` or `embed-onnx`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmbedderOptions {
+    /// Its folder, with `tokenizer.json` and either `model.safetensors` (static embeddings) or
+    /// `model.onnx`; a relative path starts at the current folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// SHA-256 in hexadecimal by file name, such as `{ "model.safetensors" = "…" }`: the run ends when a
+    /// file is another one. The ONNX Runtime library goes by its file name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sha256: BTreeMap<String, String>,
+    /// The ONNX Runtime library (1.20 or later), which an ONNX model needs; otherwise the environment
+    /// variable `ORT_DYLIB_PATH` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+}
+
+impl EmbedderOptions {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Columns by role.
@@ -203,6 +231,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
         "threads",
         "trusted",
         "evaluation",
+        "embedder",
         "roles",
         "detectors",
         "parameters",
@@ -218,6 +247,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
             "threads" => reader.take(&key, value, &mut file.threads),
             "trusted" => reader.take(&key, value, &mut file.trusted),
             "evaluation" => reader.take(&key, value, &mut file.evaluation),
+            "embedder" => reader.section(&key, value, &mut file.embedder),
             "roles" => reader.section(&key, value, &mut file.roles),
             "detectors" => reader.section(&key, value, &mut file.detectors),
             "parameters" => reader.take(&key, value, &mut file.parameters),
@@ -336,6 +366,14 @@ pub fn structure_problems(file: &PipelineFile) -> Vec<Problem> {
             format!("features.{}", problem.field),
             problem.to_string(),
         ));
+    }
+    for (name, digest) in &file.embedder.sha256 {
+        if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            problems.push(Problem::new(
+                format!("embedder.sha256.{name}"),
+                format!("`{digest}` is no SHA-256, expected 64 hexadecimal digits"),
+            ));
+        }
     }
     let ids = || REGISTRY.iter().map(|registration| registration.spec.id);
     let lists = [
@@ -464,7 +502,7 @@ mod tests {
     #[test]
     fn every_problem_is_reported_at_once() {
         let problems = parse(
-            "fdrr = 0.1\nfdr = 7\nmemory = \"some\"\n[roles]\nlable = \"y\"\n[detectors]\nonly = [\"ecodd\"]\n\
+            "fdrr = 0.1\nfdr = 7\nmemory = \"some\"\n[embedder]\nsha256 = { \"model.onnx\" = \"12\" }\n[roles]\nlable = \"y\"\n[detectors]\nonly = [\"ecodd\"]\n\
              [parameters.isolation-forest]\ntrees = 0\n[policy]\nfail_on = [\"sometimes\"]\n[features]\nfolds = \"x\"\n",
         )
         .unwrap_err();
@@ -477,6 +515,7 @@ mod tests {
             "`fdrr`: unknown key, did you mean `fdr`?",
             "`fdr`: `7` is out of range",
             "`memory`: `some` is no size",
+            "`embedder.sha256.model.onnx`: `12` is no SHA-256",
             "`roles.lable`: unknown key, did you mean `label`?",
             "unknown detector `ecodd`, did you mean `ecod`?",
             "parameters.isolation-forest.trees",

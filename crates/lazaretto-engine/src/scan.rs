@@ -11,6 +11,7 @@ use lazaretto_core::{
     AnyEvidence, AnyModel, AnyState, Derived, Finding, FitContext, Intermediate, NO_LABEL,
     RecordKey, RowHash, RowHasher, Shared, canonical,
 };
+use lazaretto_embed::Model;
 use lazaretto_features::{FeatureFit, FeatureModel};
 use lazaretto_io::{
     Conservation, Dataset, FileDigest, FindingsWriter, IoError, Manifest, OpenOptions, RolePlan,
@@ -23,6 +24,7 @@ use rayon::prelude::*;
 use crate::assemble::{Assembler, Wanted};
 use crate::beside;
 use crate::compare::nearest_passing;
+use crate::embedder::{self, Installed};
 use crate::error::EngineError;
 use crate::evaluation;
 use crate::judge::{Judged, calibrate, finding_id, null_scores};
@@ -99,18 +101,41 @@ pub fn scan(
     render: &(dyn Fn(&Report) -> Vec<ReportFile> + Sync),
 ) -> Result<Outcome, EngineError> {
     pool(&request.settings)?.install(|| {
-        let run = RunFolder::stage(&request.out)?;
-        match Scan::run(request, progress, render, &run) {
-            Ok((outcome, manifest)) => {
-                run.commit(&manifest)?;
-                Ok(outcome)
-            }
-            Err(error) => {
-                run.discard();
-                Err(error)
-            }
-        }
+        let model = embedder::load(&request.settings)?;
+        staged(request, model, progress, render)
     })
+}
+
+/// [`scan`] with an embedder that is not loaded from a folder: `model` makes the vectors of texts.
+///
+/// # Errors
+/// As [`scan`].
+pub fn scan_with(
+    request: &ScanRequest,
+    model: Model,
+    progress: &dyn Progress,
+    render: &(dyn Fn(&Report) -> Vec<ReportFile> + Sync),
+) -> Result<Outcome, EngineError> {
+    pool(&request.settings)?.install(|| staged(request, Some(model), progress, render))
+}
+
+fn staged(
+    request: &ScanRequest,
+    model: Option<Model>,
+    progress: &dyn Progress,
+    render: &(dyn Fn(&Report) -> Vec<ReportFile> + Sync),
+) -> Result<Outcome, EngineError> {
+    let run = RunFolder::stage(&request.out)?;
+    match Scan::run(request, model, progress, render, &run) {
+        Ok((outcome, manifest)) => {
+            run.commit(&manifest)?;
+            Ok(outcome)
+        }
+        Err(error) => {
+            run.discard();
+            Err(error)
+        }
+    }
 }
 
 /// Measures phases.
@@ -167,6 +192,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) trusted: Option<&'a TrustedData>,
     /// Evaluation files, where some were given.
     pub(crate) evaluation: Option<&'a Dataset>,
+    /// The model for vectors of texts, where one was given.
+    pub(crate) embedder: Option<&'a Installed>,
     key: RecordKey,
     /// Why a unit is unscanned.
     pub(crate) unscanned: BTreeMap<usize, String>,
@@ -175,6 +202,7 @@ pub(crate) struct Scan<'a> {
 impl<'a> Scan<'a> {
     fn run(
         request: &'a ScanRequest,
+        model: Option<Model>,
         progress: &'a dyn Progress,
         render: &dyn Fn(&Report) -> Vec<ReportFile>,
         run: &RunFolder,
@@ -201,7 +229,11 @@ impl<'a> Scan<'a> {
         let (trusted, evaluation) = Self::open_beside(request, &scratch)?;
         let beside = [&trusted, &evaluation].map(|files| files.as_ref().map_or(0, Dataset::n_rows));
         let label_is_given = settings.roles.label.is_some();
-        let assembler = survey(&dataset, roles, label_is_given, beside)?;
+        let mut assembler = survey(&dataset, roles, label_is_given, beside)?;
+        let embedder = model.map(|model| Installed::new(model, &mut assembler));
+        if let Some(reason) = embedder.as_ref().and_then(Installed::unused) {
+            progress.warn(&format!("the embedder is not used: {reason}"));
+        }
         let trusted = trusted
             .map(|files| TrustedData::new(files, &assembler))
             .transpose()?;
@@ -215,9 +247,11 @@ impl<'a> Scan<'a> {
             plan: &plan,
             trusted: trusted.as_ref(),
             evaluation: evaluation.as_ref(),
+            embedder: embedder.as_ref(),
             key: RecordKey::new(settings.seed),
             unscanned: BTreeMap::new(),
         };
+        scan.embed_texts(&scratch)?;
         let (fitted, mut shared, mut features) = scan.fit()?;
         scan.gather(&mut shared, &mut features, &scratch)?;
         let trusted_note = scan.gather_beside(&mut shared, &features)?;
@@ -234,8 +268,9 @@ impl<'a> Scan<'a> {
         let shown = &shown[..shown.len().min(summary::MAX_WITH_EXAMPLES)];
         let nearest = nearest_passing(&scan, shown, &judged.verdicts, &shared, &features)?;
         // What was needed to score is large, and the writers need room.
-        let described = features.describe();
-        let features_described = described.into_iter().chain(trusted_note).collect();
+        let embedder_note = embedder.as_ref().map(Installed::describe);
+        let notes = embedder_note.into_iter().chain(trusted_note);
+        let features_described = features.describe().into_iter().chain(notes).collect();
         drop((features, shared));
         give_back();
         let mut examples = summary::examples(&judged.summary, &nearest);
@@ -317,7 +352,7 @@ impl<'a> Scan<'a> {
         (file.input.bytes as f64 * unit.rows as f64 / rows as f64) as u64
     }
 
-    fn phase(&self, name: &str) {
+    pub(crate) fn phase(&self, name: &str) {
         let bytes = self
             .dataset
             .files()
@@ -329,7 +364,7 @@ impl<'a> Scan<'a> {
 
     /// Runs `work` on every readable unit in parallel and hands the results over in order. A unit
     /// that cannot be read becomes unscanned and is handed over as `None`.
-    fn each_unit<T: Send>(
+    pub(crate) fn each_unit<T: Send>(
         &mut self,
         work: impl Fn(&Self, usize) -> Result<T, IoError> + Sync,
         mut take: impl FnMut(usize, Option<T>) -> Result<(), EngineError>,
@@ -788,6 +823,7 @@ impl<'a> Scan<'a> {
             inputs: inputs.collect(),
             trusted: self.trusted.map(TrustedData::digests).unwrap_or_default(),
             evaluation: self.evaluation.map(beside::digests).unwrap_or_default(),
+            embedder: self.embedder.map(Installed::digests).unwrap_or_default(),
             outputs: run.outputs()?,
         })
     }

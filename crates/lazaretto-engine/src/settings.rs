@@ -8,7 +8,7 @@ use lazaretto_io::GivenRoles;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::pipeline::{PipelineFile, Problem, parse_bytes, structure_problems};
+use crate::pipeline::{EmbedderOptions, PipelineFile, Problem, parse_bytes, structure_problems};
 use crate::policy::{DEFAULT_RULES, Rule};
 
 /// Memory to stay within when none is given.
@@ -31,6 +31,8 @@ pub struct Settings {
     pub trusted: Vec<String>,
     /// Evaluation files, which the dataset must not contain; told by digests as well.
     pub evaluation: Vec<String>,
+    /// The model that makes vectors of texts; its `path` is given. Told by digests as well.
+    pub embedder: Option<EmbedderOptions>,
     /// Columns with a given role.
     pub roles: GivenRoles,
     /// Only these detectors; empty means the default ones.
@@ -57,7 +59,11 @@ impl Settings {
     /// # Errors
     /// Every problem at once.
     pub fn new(pipeline: &str, file: PipelineFile) -> Result<Self, Vec<Problem>> {
-        let problems = structure_problems(&file);
+        let mut problems = structure_problems(&file);
+        if file.embedder.path.is_none() && !file.embedder.sha256.is_empty() {
+            let message = "a model is pinned and none is used, give its folder as `path`";
+            problems.push(Problem::new("embedder.sha256", message));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -85,6 +91,7 @@ impl Settings {
             roles: given_roles(&file),
             trusted: file.trusted,
             evaluation: file.evaluation,
+            embedder: Some(file.embedder).filter(|embedder| embedder.path.is_some()),
             only: file.detectors.only,
             also: file.detectors.also,
             skip: file.detectors.skip,
@@ -97,8 +104,8 @@ impl Settings {
     }
 
     /// BLAKE3, in hexadecimal, of everything that can change a verdict. Threads are left
-    /// out, because they change nothing, and trusted and evaluation files as the dataset's own are, because
-    /// the manifest has their digests; memory is in, because sample sizes follow it.
+    /// out, because they change nothing, and trusted and evaluation files and the embedder as the dataset's
+    /// own files are, because the manifest has their digests; memory is in, because sample sizes follow it.
     #[must_use]
     pub fn hash(&self) -> String {
         #[derive(Serialize)]

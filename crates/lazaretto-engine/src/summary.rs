@@ -18,6 +18,7 @@ use crate::beside;
 use crate::calibrate::Null;
 use crate::campaigns::{self, Background, Campaign};
 use crate::counts::{GroupCounts, MAX_GROUPS, grouped, time_text};
+use crate::embedder::Installed;
 use crate::examples::{Examples, spread};
 use crate::judge::{Calibrated, Judged, finding_id};
 use crate::plan::Planned;
@@ -374,6 +375,7 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
             seed: settings.seed,
             fdr: settings.fdr,
             policy: policy_in_words(scan, collected),
+            embedder: scan.embedder.map(Installed::report),
             method: std::iter::once(METHOD.to_owned())
                 .chain(inputs.features.iter().cloned())
                 .collect::<Vec<_>>()

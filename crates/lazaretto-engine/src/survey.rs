@@ -69,6 +69,7 @@ pub(crate) fn survey(
         numeric_columns: layout.numeric.iter().map(name).collect(),
         categorical_columns: layout.categorical.iter().map(name).collect(),
         embedding_dim: list_length(dataset, layout.embedding)?,
+        embedded_texts: false,
         probabilities_dim: list_length(dataset, layout.probabilities)?,
         trusted_rows,
         evaluation_rows,
@@ -82,6 +83,7 @@ pub(crate) fn survey(
         facts: Arc::new(facts),
         classes: class_index,
         sources: source_index,
+        embedded: None,
     })
 }
 

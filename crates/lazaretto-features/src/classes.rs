@@ -4,6 +4,7 @@
 //! of all other folds and scores the records of its own, also those outside the reference set: no
 //! record is scored by a model that saw its label.
 
+pub(crate) mod blended;
 pub(crate) mod boosted;
 pub(crate) mod columns;
 pub(crate) mod embedding;
@@ -15,6 +16,7 @@ use ndarray::Array2;
 use lazaretto_core::Batch;
 use lazaretto_core::shared::Tokens;
 
+use blended::BlendedClasses;
 use boosted::BoostedClasses;
 use embedding::EmbeddingClasses;
 use sparse::SparseClasses;
@@ -30,6 +32,8 @@ pub(crate) enum ClassProbabilities {
     Embedding(EmbeddingClasses),
     Boosted(BoostedClasses),
     Sparse(SparseClasses),
+    /// Words and vectors.
+    Blended(Box<BlendedClasses>),
 }
 
 impl ClassProbabilities {
@@ -39,6 +43,7 @@ impl ClassProbabilities {
             Self::Embedding(model) => model.probabilities(batch),
             Self::Boosted(model) => Some(model.probabilities(batch)),
             Self::Sparse(model) => Some(model.probabilities(batch, tokens)),
+            Self::Blended(model) => Some(model.probabilities(batch, tokens)),
         }
     }
 
@@ -49,6 +54,7 @@ impl ClassProbabilities {
             Self::Embedding(model) => model.describe(),
             Self::Boosted(model) => model.describe(),
             Self::Sparse(model) => model.describe(),
+            Self::Blended(model) => model.describe(),
         }
     }
 }

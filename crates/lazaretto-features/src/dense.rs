@@ -18,7 +18,7 @@ use text::TextReduction;
 /// How the dense features are computed.
 #[derive(Clone, Debug)]
 pub(crate) enum DenseFeatures {
-    Embedding { dim: usize },
+    Embedding { dim: usize, of_texts: bool },
     Text(TextReduction),
     Tabular(ColumnScaler),
 }
@@ -26,7 +26,7 @@ pub(crate) enum DenseFeatures {
 impl DenseFeatures {
     pub(crate) fn dim(&self) -> usize {
         match self {
-            Self::Embedding { dim } => *dim,
+            Self::Embedding { dim, .. } => *dim,
             Self::Text(reduction) => reduction.dim(),
             Self::Tabular(scaler) => scaler.dim(),
         }
@@ -63,7 +63,7 @@ impl DenseFeatures {
     pub(crate) fn of_batch(&self, batch: &Batch<'_>, tokens: &[Tokens]) -> Array2<f32> {
         let mut features = Array2::from_elem((batch.n_rows(), self.dim()), f32::NAN);
         match self {
-            Self::Embedding { dim } => {
+            Self::Embedding { dim, .. } => {
                 if let Some(embedding) = batch.embedding.filter(|e| e.ncols() == *dim) {
                     features.assign(&embedding);
                 }
@@ -91,7 +91,14 @@ impl DenseFeatures {
     /// One line for the report.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Embedding { dim } => format!("the embedding column, {dim} dimensions"),
+            Self::Embedding { dim, of_texts } => {
+                let origin = if *of_texts {
+                    "vectors of the texts by the embedder"
+                } else {
+                    "the embedding column"
+                };
+                format!("{origin}, {dim} dimensions")
+            }
             Self::Text(reduction) => reduction.describe(),
             Self::Tabular(scaler) => scaler.describe(),
         }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use lazaretto_core::detector::DataFacts;
 use lazaretto_core::shared::{Reference, Tokens};
 use lazaretto_core::{Batch, FitContext, Intermediate, NO_LABEL, Role, Shared};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use crate::classes::blended::BlendedClasses;
 use crate::classes::boosted::{BoostedClasses, Tabulated};
 use crate::classes::embedding::{Embedded, EmbeddingClasses};
 use crate::classes::sparse::{Example, SparseClasses, SparsePlan};
@@ -25,6 +27,8 @@ use crate::settings::FeatureSettings;
 
 /// Records that models of the classes are trained on, at most.
 const TRAINING_ROWS: usize = 50_000;
+/// Records on which models of the classes are compared with each other, at most.
+const COMPARED_ROWS: usize = 5_000;
 
 /// Roles of the columns that [`FeatureFit::update`] reads when `wanted` is wanted.
 #[must_use]
@@ -179,6 +183,7 @@ impl Builder<'_> {
         Some(match self.plan.features? {
             FeatureSource::Embedding => DenseFeatures::Embedding {
                 dim: self.context.facts.embedding_dim?,
+                of_texts: self.context.facts.embedded_texts,
             },
             FeatureSource::Text => {
                 let dim = self.settings.text_dim;
@@ -244,8 +249,19 @@ impl Builder<'_> {
                     .map(ClassProbabilities::Embedding),
                 self.word_classifier(&labelled),
             ),
-            Some(ProbabilitySource::Sparse { words, columns }) => {
-                self.sparse_classes(&labelled, words, columns)
+            Some(ProbabilitySource::Sparse {
+                words,
+                columns,
+                vectors,
+            }) => {
+                let (classes, classifier) = self.sparse_classes(&labelled, words, columns);
+                let classes = match classes {
+                    Some(ClassProbabilities::Sparse(words)) if vectors => {
+                        Some(self.blended_classes(&labelled, words, notes))
+                    }
+                    other => other,
+                };
+                (classes, classifier)
             }
             Some(ProbabilitySource::Given) => (
                 Some(ClassProbabilities::Given),
@@ -319,6 +335,34 @@ impl Builder<'_> {
         (Some(ClassProbabilities::Sparse(classes)), classifier)
     }
 
+    /// The classes from words with those from the vectors of the texts.
+    fn blended_classes(
+        &self,
+        labelled: &[&Sampled<Payload>],
+        words: SparseClasses,
+        notes: &mut Vec<String>,
+    ) -> ClassProbabilities {
+        let Some(vectors) = self.embedding_classes(labelled, notes) else {
+            return ClassProbabilities::Sparse(words);
+        };
+        let compared = &labelled[..labelled.len().min(COMPARED_ROWS)];
+        let payloads: Vec<&Payload> = compared.iter().map(|row| &row.row).collect();
+        let tokens = tokens_of(&payloads);
+        let of_words = words.of_examples(&examples(compared, &tokens));
+        let dim = self.context.facts.embedding_dim.unwrap_or(0);
+        let mut rows = Array2::from_elem((compared.len(), dim), f32::NAN);
+        for (mut row, payload) in rows.rows_mut().into_iter().zip(&payloads) {
+            row.iter_mut()
+                .zip(&payload.embedding)
+                .for_each(|(target, &value)| *target = value);
+        }
+        let keys: Vec<u64> = compared.iter().map(|row| row.key).collect();
+        let of_vectors = vectors.of_rows(rows.view(), &keys);
+        let labels: Vec<u32> = compared.iter().map(|row| row.row.label).collect();
+        let both = (of_words.view(), of_vectors.view());
+        ClassProbabilities::Blended(Box::new(BlendedClasses::new(words, vectors, both, &labels)))
+    }
+
     fn fit_sparse(
         &self,
         labelled: &[&Sampled<Payload>],
@@ -332,15 +376,6 @@ impl Builder<'_> {
         } else {
             vec![Tokens::default(); payloads.len()]
         };
-        let examples: Vec<Example<'_>> = labelled
-            .iter()
-            .zip(&tokens)
-            .map(|(row, tokens)| Example {
-                key: row.key,
-                payload: &row.row,
-                words: &tokens.hashes,
-            })
-            .collect();
         let plan = SparsePlan {
             n_classes: self.context.facts.classes.len(),
             folds: self.settings.folds,
@@ -350,6 +385,19 @@ impl Builder<'_> {
             memory_bytes: self.context.memory_bytes / 2,
             seed: self.context.seed,
         };
-        SparseClasses::fit(&examples, plan)
+        SparseClasses::fit(&examples(labelled, &tokens), plan)
     }
+}
+
+/// Labelled records with their words.
+fn examples<'a>(labelled: &[&'a Sampled<Payload>], tokens: &'a [Tokens]) -> Vec<Example<'a>> {
+    labelled
+        .iter()
+        .zip(tokens)
+        .map(|(row, tokens)| Example {
+            key: row.key,
+            payload: &row.row,
+            words: &tokens.hashes,
+        })
+        .collect()
 }

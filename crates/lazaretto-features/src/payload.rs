@@ -23,10 +23,12 @@ pub(crate) enum FeatureSource {
 pub(crate) enum ProbabilitySource {
     Given,
     Embedding,
-    /// Text, tabular columns, or both.
+    /// Text, tabular columns, or both; with `vectors`, those that an embedder makes of the texts
+    /// besides.
     Sparse {
         words: bool,
         columns: bool,
+        vectors: bool,
     },
 }
 
@@ -68,12 +70,13 @@ impl Plan {
             Some(ProbabilitySource::Given)
         } else if !facts.has_labels() {
             None
-        } else if facts.embedding_dim.is_some() {
+        } else if facts.embedding_dim.is_some() && !facts.embedded_texts {
             Some(ProbabilitySource::Embedding)
         } else if facts.has_text() || columns {
             Some(ProbabilitySource::Sparse {
                 words: facts.has_text(),
                 columns,
+                vectors: facts.embedded_texts,
             })
         } else {
             None
@@ -105,7 +108,12 @@ impl Plan {
 
     pub(crate) fn keeps_embedding(self) -> bool {
         self.features == Some(FeatureSource::Embedding)
-            || self.probabilities == Some(ProbabilitySource::Embedding)
+            || matches!(
+                self.probabilities,
+                Some(
+                    ProbabilitySource::Embedding | ProbabilitySource::Sparse { vectors: true, .. }
+                )
+            )
     }
 
     pub(crate) fn keeps_text(self) -> bool {

@@ -34,7 +34,7 @@ pub use decode::is_decoding;
 pub use discover::{Compression, Discovery, Format, InputFile, discover};
 pub use error::IoError;
 pub use findings::FindingsWriter;
-pub use manifest::{FileDigest, Manifest};
+pub use manifest::{FileDigest, Manifest, ModelDigest};
 pub use roles::{GivenRoles, RolePlan, assign_roles};
 pub use run_folder::RunFolder;
 pub use scores::{RecordId, ScoreRow, ScoresWriter, score_batch};

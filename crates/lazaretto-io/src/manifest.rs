@@ -26,6 +26,18 @@ pub struct FileDigest {
     pub blake3: String,
 }
 
+/// One file of a model and the digest of its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDigest {
+    /// Path relative to the model's folder.
+    pub path: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the bytes, in hexadecimal, as models are published and pinned.
+    pub sha256: String,
+}
+
 /// The content of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +66,9 @@ pub struct Manifest {
     /// Evaluation files, sorted by path; their records are not counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evaluation: Vec<FileDigest>,
+    /// Files of the model that made vectors of the texts, sorted by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embedder: Vec<ModelDigest>,
     /// Every file of the run folder but those in [`UNLISTED`], sorted by path.
     pub outputs: Vec<FileDigest>,
 }

@@ -258,6 +258,7 @@ mod tests {
             inputs: Vec::new(),
             trusted: Vec::new(),
             evaluation: Vec::new(),
+            embedder: Vec::new(),
             outputs: run.outputs().unwrap(),
         }
     }

@@ -134,6 +134,11 @@ pub(crate) struct DatasetOptions {
     /// Evaluation files, in any format; records that contain their texts are held back.
     #[arg(long = "eval", value_name = "FILE", num_args = 1..)]
     evaluation: Vec<String>,
+    /// Folder with a model that makes vectors of texts where DATA has none: `tokenizer.json` and
+    /// `model.safetensors` (static embeddings) or `model.onnx`; needs a build with the feature
+    /// `embed-static` or `embed-onnx`.
+    #[arg(long, value_name = "FOLDER")]
+    embedder: Option<String>,
     /// Run only these detectors.
     #[arg(long, value_name = "DETECTOR", num_args = 1.., value_delimiter = ',')]
     only: Vec<String>,
@@ -263,6 +268,14 @@ impl DatasetOptions {
             if !flag.is_empty() {
                 list.clone_from(flag);
             }
+        }
+        if self.embedder.is_some() {
+            // The pins of the pipeline stay: they say which model it must be, wherever it lies.
+            file.embedder.path.clone_from(&self.embedder);
+        }
+        if file.embedder.path.is_some() && file.embedder.runtime.is_none() {
+            let named = std::env::var("ORT_DYLIB_PATH").ok();
+            file.embedder.runtime = named.filter(|path| !path.is_empty());
         }
         if self.memory.is_some() {
             file.memory.clone_from(&self.memory);

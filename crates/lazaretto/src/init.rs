@@ -48,6 +48,10 @@ fn write(inspection: &Inspection) -> String {
          # Files of records known to be good, with the columns of the dataset and not part of it.\n# trusted = [\"FILE\"]\n\
          # Evaluation files that the dataset must not contain.\n# evaluation = [\"FILE\"]\n",
     );
+    text.push_str(
+        "\n# A model that makes vectors of texts where the dataset has none, and its files' SHA-256.\n\
+         # [embedder]\n# path = \"FOLDER\"\n# sha256 = { \"model.safetensors\" = \"DIGEST\", \"tokenizer.json\" = \"DIGEST\" }\n",
+    );
     text.push_str(&roles(inspection));
     text.push_str("\n[detectors]\n# Only these; empty means the default ones that apply.\nonly = []\n# These besides; `lazaretto detectors` marks those that run on request.\nalso = []\n# All but these.\nskip = []\n");
     text.push_str(

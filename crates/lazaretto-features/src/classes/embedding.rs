@@ -1,7 +1,7 @@
 //! Class probabilities from embeddings.
 
 use lazaretto_core::Batch;
-use ndarray::{Array2, ArrayView1, ArrayViewMut1};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1};
 use rayon::prelude::*;
 
 use crate::linear::dense::{DenseModel, FitError};
@@ -83,13 +83,16 @@ impl EmbeddingClasses {
     /// Out-of-fold probabilities, `n_rows × n_classes`; NaN for records without an embedding.
     pub(crate) fn probabilities(&self, batch: &Batch<'_>) -> Option<Array2<f32>> {
         let embedding = batch.embedding?;
-        if embedding.ncols() != self.standard.columns.len() {
-            return None;
-        }
+        (embedding.ncols() == self.standard.columns.len())
+            .then(|| self.of_rows(embedding, batch.keys))
+    }
+
+    /// Those of the rows of `embedding` with these keys.
+    pub(crate) fn of_rows(&self, embedding: ArrayView2<'_, f32>, keys: &[u64]) -> Array2<f32> {
         let mut of_folds: Vec<Vec<usize>> = vec![Vec::new(); self.models.len()];
         for (row_idx, row) in embedding.rows().into_iter().enumerate() {
             if row.iter().all(|value| value.is_finite()) {
-                of_folds[fold_of(batch.keys[row_idx], self.models.len())].push(row_idx);
+                of_folds[fold_of(keys[row_idx], self.models.len())].push(row_idx);
             }
         }
         let mut probabilities = Array2::from_elem((embedding.nrows(), self.n_classes), f32::NAN);
@@ -101,7 +104,7 @@ impl EmbeddingClasses {
                 probabilities.row_mut(row_idx).assign(&row);
             }
         }
-        Some(probabilities)
+        probabilities
     }
 
     pub(crate) fn describe(&self) -> String {

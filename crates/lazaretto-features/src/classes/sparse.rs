@@ -157,20 +157,34 @@ impl SparseClasses {
     /// Out-of-fold probabilities, `n_rows × n_classes`; NaN for records without words when there
     /// are no columns.
     pub(crate) fn probabilities(&self, batch: &Batch<'_>, tokens: &[Tokens]) -> Array2<f32> {
-        let mut probabilities = Array2::from_elem((batch.n_rows(), self.n_classes), f32::NAN);
+        self.of_rows(batch.keys, |row_idx, scratch| {
+            scratch.read(batch, tokens, row_idx);
+        })
+    }
+
+    /// Those of sampled records.
+    pub(crate) fn of_examples(&self, examples: &[Example<'_>]) -> Array2<f32> {
+        let keys: Vec<u64> = examples.iter().map(|example| example.key).collect();
+        self.of_rows(&keys, |row_idx, scratch| {
+            scratch.read_example(&examples[row_idx]);
+        })
+    }
+
+    fn of_rows(&self, keys: &[u64], read: impl Fn(usize, &mut Scratch) + Sync) -> Array2<f32> {
+        let mut probabilities = Array2::from_elem((keys.len(), self.n_classes), f32::NAN);
         probabilities
             .axis_iter_mut(Axis(0))
             .into_par_iter()
             .enumerate()
             .for_each_init(Scratch::default, |scratch, (row_idx, mut target)| {
-                scratch.read(batch, tokens, row_idx);
+                read(row_idx, scratch);
                 if self.columns.is_none() && scratch.words.is_empty() {
                     return;
                 }
                 let (numeric, categorical) = (&scratch.numeric, &scratch.categorical);
                 self.encode(&scratch.words, numeric, categorical, &mut scratch.row);
                 let models = self.blended.as_ref().unwrap_or(&self.models);
-                let model = &models[fold_of(batch.keys[row_idx], models.len())];
+                let model = &models[fold_of(keys[row_idx], models.len())];
                 if let Some(logits) = target.as_slice_mut() {
                     logits.fill(0.0);
                     model.add_bias(logits);
@@ -231,6 +245,14 @@ impl Scratch {
             self.words.extend_from_slice(field.row(row_idx));
         }
         row_values(batch, row_idx, &mut self.numeric, &mut self.categorical);
+        self.row.clear();
+    }
+
+    fn read_example(&mut self, example: &Example<'_>) {
+        self.words.clear();
+        self.words.extend_from_slice(example.words);
+        self.numeric.clone_from(&example.payload.numeric);
+        self.categorical.clone_from(&example.payload.categorical);
         self.row.clear();
     }
 }

@@ -225,6 +225,23 @@ pub struct VectorStore {
     place: Place,
 }
 
+impl VectorStore {
+    /// The vectors of `n_rows` records from ordinal `first` on; `None` where not all of them have a
+    /// place here.
+    #[must_use]
+    pub fn rows(&self, first: u64, n_rows: usize) -> Option<Array2<f32>> {
+        let start = usize::try_from(first).ok()?;
+        let end = start
+            .checked_add(n_rows)
+            .filter(|&end| end <= self.n_rows)?;
+        let mut buffer = Vec::new();
+        let values = self
+            .place
+            .read(start * self.dim..end * self.dim, &mut buffer);
+        Array2::from_shape_vec((n_rows, self.dim), values.to_vec()).ok()
+    }
+}
+
 #[derive(Debug)]
 enum Place {
     Half(Vec<f16>),
@@ -269,7 +286,12 @@ mod tests {
         writer.erase(2, 1).unwrap();
         assert!(writer.write(4, Array2::zeros((2, 3)).view()).is_err());
         assert!(writer.write(0, Array2::zeros((1, 2)).view()).is_err());
-        let store = Vectors::Stored(writer.finish().unwrap());
+        let store = writer.finish().unwrap();
+        let rows = store.rows(3, 2).unwrap();
+        assert_eq!(rows.row(1).to_vec(), [2.0, 3.0, 4.0]);
+        assert!(rows.row(0).iter().all(|value| value.is_nan()));
+        assert!(store.rows(4, 2).is_none() && store.rows(u64::MAX, 1).is_none());
+        let store = Vectors::Stored(store);
         let mut buffer = Vec::new();
         (0..5)
             .map(|row| {

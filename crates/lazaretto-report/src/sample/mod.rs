@@ -116,6 +116,7 @@ fn settings() -> SettingsReport {
                  data. The p-values of a record are fused with the Cauchy combination, which holds \
                  for correlated detectors, and records are held back by Benjamini–Hochberg."
             .to_owned(),
+        embedder: None,
     }
 }
 
