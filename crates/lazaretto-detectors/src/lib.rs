@@ -9,6 +9,7 @@ pub mod embedding;
 pub mod label;
 pub mod leakage;
 pub mod registry;
+pub mod response;
 pub mod tabular;
 pub mod text;
 

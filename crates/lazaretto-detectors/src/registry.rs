@@ -22,6 +22,7 @@ use crate::label::confident_learning::ConfidentLearning;
 use crate::label::label_shift::LabelShift;
 use crate::label::probe_influence::ProbeInfluence;
 use crate::leakage::evaluation_overlap::EvaluationOverlap;
+use crate::response::trigger::ResponseTrigger;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
@@ -62,6 +63,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<OodCluster>(),
     Registration::of::<PcaReconstruction>(),
     Registration::of::<ProbeInfluence>(),
+    Registration::of::<ResponseTrigger>(),
     Registration::of::<RobustMahalanobis>(),
     Registration::of::<Scan>(),
     Registration::of::<SpectralSignature>(),

@@ -1,0 +1,3 @@
+//! Detectors that read prompts together with their responses.
+
+pub mod trigger;
