@@ -5,7 +5,9 @@
 //! for the detectors to say.
 
 mod error;
+mod refusals;
 mod set;
 
 pub use error::PatternError;
+pub use refusals::{abstentions, refusals, sensitive_topics};
 pub use set::{Match, Pattern, PatternSet};
