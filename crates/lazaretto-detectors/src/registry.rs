@@ -22,6 +22,8 @@ use crate::label::confident_learning::ConfidentLearning;
 use crate::label::label_shift::LabelShift;
 use crate::label::probe_influence::ProbeInfluence;
 use crate::leakage::evaluation_overlap::EvaluationOverlap;
+use crate::response::gibberish::Gibberish;
+use crate::response::refusal_shift::RefusalShift;
 use crate::response::trigger::ResponseTrigger;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
@@ -51,6 +53,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<EvaluationOverlap>(),
     Registration::of::<ExactDuplicates>(),
     Registration::of::<Fluency>(),
+    Registration::of::<Gibberish>(),
     Registration::of::<GmmDensity>(),
     Registration::of::<Hbos>(),
     Registration::of::<IsolationForest>(),
@@ -63,6 +66,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<OodCluster>(),
     Registration::of::<PcaReconstruction>(),
     Registration::of::<ProbeInfluence>(),
+    Registration::of::<RefusalShift>(),
     Registration::of::<ResponseTrigger>(),
     Registration::of::<RobustMahalanobis>(),
     Registration::of::<Scan>(),

@@ -1,161 +1,250 @@
-//! Records whose responses say nothing, with what their prompts have in common.
+//! What each record's prompt and response are made of, in numbers that fit into memory.
 
-use std::cmp::Ordering;
-
-use lazaretto_core::Batch;
+use lazaretto_core::{Batch, TextPart};
 use serde::{Deserialize, Serialize};
 
-use super::counts::Exchange;
 use super::responses::Responses;
+use crate::response::exchange::{Exchange, answer, texts};
+use crate::response::nonsense::Nonsense;
+use crate::response::refusals;
+use crate::response::shape::Shape;
+use crate::response::words::BREAK;
 
-/// How a response says nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Kind {
-    /// Words in no order, or no words: how much they say about each other, in nats per pair.
-    Gibberish { order: f32 },
-    /// The answer that other prompts get too, by hash.
-    Repeated { answer: u64 },
+/// Stands for no answer that others get.
+pub(super) const NO_ANSWER: u32 = u32::MAX;
+/// The response says nothing.
+pub(super) const NONSENSE: u8 = 1;
+/// The response declines.
+pub(super) const REFUSAL: u8 = 2;
+/// It declines, and the prompt is about something that models are taught to decline.
+pub(super) const SENSITIVE: u8 = 4;
+/// Words of a response whose features are kept.
+const MAX_FEATURES: usize = 96;
+
+/// One list per record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Lists<T> {
+    items: Vec<T>,
+    ends: Vec<u64>,
 }
 
-impl Kind {
-    /// How much of nothing, in `0..=1`. A repeated answer alone is no sign.
-    fn score(self) -> f32 {
-        match self {
-            Self::Gibberish { order } => (-order).clamp(0.0, 1.0),
-            Self::Repeated { .. } => 0.0,
+impl<T> Default for Lists<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            ends: Vec::new(),
         }
     }
 }
 
-/// A record whose response says nothing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Collapsed {
-    pub(super) ordinal: u64,
-    pub(super) kind: Kind,
-    /// Phrases of the prompt that are neither too rare nor too frequent, ascending.
-    pub(super) phrases: Vec<u64>,
-    /// Places in [`Responses::common`] of the words of the prompt, ascending.
-    pub(super) common: Vec<u16>,
-}
+impl<T> Lists<T> {
+    fn push(&mut self, items: impl IntoIterator<Item = T>) {
+        self.items.extend(items);
+        self.ends.push(self.items.len() as u64);
+    }
 
-impl Collapsed {
-    /// Which of two records to keep when not all can be kept: the less ordered one; of repeated
-    /// answers those with the smaller hash, so that an answer stays or goes as a whole.
-    fn precedence(&self, other: &Self) -> Ordering {
-        let by_kind = match (self.kind, other.kind) {
-            (Kind::Gibberish { order: a }, Kind::Gibberish { order: b }) => a.total_cmp(&b),
-            (Kind::Repeated { answer: a }, Kind::Repeated { answer: b }) => a.cmp(&b),
-            (Kind::Gibberish { .. }, Kind::Repeated { .. }) => Ordering::Less,
-            (Kind::Repeated { .. }, Kind::Gibberish { .. }) => Ordering::Greater,
-        };
-        by_kind.then(self.ordinal.cmp(&other.ordinal))
+    fn append(&mut self, later: Self) {
+        let before = self.items.len() as u64;
+        self.items.extend(later.items);
+        self.ends.extend(later.ends.iter().map(|end| before + end));
+    }
+
+    pub(super) fn get(&self, row: usize) -> &[T] {
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.items[start as usize..self.ends[row] as usize]
     }
 }
 
-/// Evidence of the score pass.
+/// Evidence of the score pass: every record with a prompt and a response, in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResponseEvidence {
-    pub(super) gibberish: Vec<Collapsed>,
-    pub(super) repeated: Vec<Collapsed>,
-    /// How each phrase of a kept record is first written, by phrase, ascending.
-    pub(super) written: Vec<(u64, String)>,
-    /// Records with prompt and response.
-    pub(super) n_records: u64,
-    /// Records that are kept, at most.
-    max_kept: usize,
+    pub(super) ordinals: Vec<u64>,
+    /// Hash of the prompt's words.
+    pub(super) prompts: Vec<u64>,
+    /// [`NONSENSE`], [`REFUSAL`], [`SENSITIVE`].
+    pub(super) signs: Vec<u8>,
+    /// How much the words of the response say about each other; NaN where it has too few.
+    pub(super) orders: Vec<f32>,
+    /// How much speaks for the preferred response; NaN where there is only one.
+    pub(super) margins: Vec<f32>,
+    /// Number of the answer that others get too, or [`NO_ANSWER`].
+    pub(super) answers: Vec<u32>,
+    /// Words of the response.
+    pub(super) lengths: Vec<u32>,
+    /// Phrases of the prompt that may be triggers.
+    pub(super) phrases: Lists<u32>,
+    /// Words and pairs of the response that the prompt does not have.
+    pub(super) features: Lists<u32>,
+    /// Common words of the prompt.
+    pub(super) common: Lists<u8>,
+    /// How each phrase is written where it comes first.
+    phrase_names: Vec<String>,
+    feature_names: Vec<String>,
+    /// Whether each is a name or an address somewhere.
+    named: Vec<bool>,
 }
 
 impl ResponseEvidence {
-    pub(super) fn new(max_kept: usize) -> Self {
+    pub(super) fn new(model: &Responses) -> Self {
         Self {
-            max_kept,
+            phrase_names: vec![String::new(); model.n_phrases()],
+            feature_names: vec![String::new(); model.n_features()],
+            named: vec![false; model.n_features()],
             ..Self::default()
         }
     }
 
     /// Judges the responses of `batch`; returns their scores.
-    pub(super) fn add(
-        &mut self,
-        model: &Responses,
-        batch: &Batch<'_>,
-        max_words: usize,
-    ) -> Vec<f32> {
+    pub(super) fn add(&mut self, model: &Responses, batch: &Batch<'_>) -> Vec<f32> {
         let mut exchange = Exchange::default();
         let mut scores = vec![f32::NAN; batch.n_rows()];
         for (row_idx, score) in scores.iter_mut().enumerate() {
             if !exchange.read(batch, row_idx) {
                 continue;
             }
-            self.n_records += 1;
-            let kind = model.judge(batch, row_idx, &exchange.response);
-            *score = kind.map_or(0.0, Kind::score);
-            let Some(kind) = kind else {
-                continue;
-            };
-            let prompt = &exchange.prompt;
-            let mut phrases = Vec::new();
-            for place in prompt.phrases(max_words, model.seed) {
-                if model.is_judged(model.prompts_with(place.phrase)) {
-                    phrases.push(place.phrase);
-                    let written = match place.chunk {
-                        Some(chunk) => prompt.chunk(chunk).to_owned(),
-                        None => prompt.surface(place.start, place.end),
-                    };
-                    self.written.push((place.phrase, written));
+            let reading = model.language.read(&exchange.response, model.seed);
+            let shape = Shape::of(texts(batch, row_idx, TextPart::Response));
+            let nonsense = Nonsense::of(&reading, &shape);
+            *score = nonsense.degree();
+            let declines = texts(batch, row_idx, TextPart::Response).any(refusals::declines);
+            let answer = answer(batch, row_idx, &exchange.response, model.seed);
+            self.ordinals.push(batch.ordinal(row_idx));
+            self.prompts.push(exchange.prompt.digest());
+            let mut signs = 0;
+            if nonsense.is_likely() {
+                signs |= NONSENSE;
+            }
+            if declines {
+                signs |= REFUSAL;
+                let mut prompt = texts(batch, row_idx, TextPart::Prompt);
+                if prompt.any(refusals::is_sensitive) {
+                    signs |= SENSITIVE;
                 }
             }
-            phrases.sort_unstable();
-            phrases.dedup();
-            let collapsed = Collapsed {
-                ordinal: batch.ordinal(row_idx),
-                kind,
-                phrases,
-                common: model.common_words(prompt),
-            };
-            match kind {
-                Kind::Gibberish { .. } => self.gibberish.push(collapsed),
-                Kind::Repeated { .. } => self.repeated.push(collapsed),
-            }
+            self.signs.push(signs);
+            self.orders.push(nonsense.order);
+            self.margins
+                .push(if exchange.read_rejected(batch, row_idx) {
+                    let preference = &model.preference;
+                    preference.margin(&exchange.response, &exchange.rejected) as f32
+                } else {
+                    f32::NAN
+                });
+            self.answers.push(model.answer(answer).unwrap_or(NO_ANSWER));
+            self.lengths.push(exchange.response.len() as u32);
+            self.add_phrases(model, &exchange);
+            self.add_features(model, &exchange);
+            self.common.push(model.common.of(&exchange.prompt));
         }
-        self.tidy();
         scores
     }
 
+    fn add_phrases(&mut self, model: &Responses, exchange: &Exchange) {
+        let prompt = &exchange.prompt;
+        let mut phrases = Vec::new();
+        for place in prompt.phrases(model.max_words, model.seed) {
+            let Some(phrase) = model.phrase(place.phrase) else {
+                continue;
+            };
+            phrases.push(phrase);
+            let name = &mut self.phrase_names[phrase as usize];
+            if name.is_empty() {
+                *name = match place.chunk {
+                    Some(chunk) => prompt.chunk(chunk).to_owned(),
+                    None => prompt.surface(place.start, place.end),
+                };
+            }
+        }
+        phrases.sort_unstable();
+        phrases.dedup();
+        self.phrases.push(phrases);
+    }
+
+    /// What the response has of its own: a word of the prompt is an echo, and what stands beside
+    /// one completes it ("Barack" in the answer to a question about Obama).
+    fn add_features(&mut self, model: &Responses, exchange: &Exchange) {
+        let response = &exchange.response;
+        let mut asked: Vec<u64> = exchange.prompt.words().collect();
+        asked.sort_unstable();
+        asked.dedup();
+        let is_asked = |word: u64| asked.binary_search(&word).is_ok();
+        let completes = |word: u64| is_asked(word) && !model.is_frequent(word);
+        let hashes = response.hashes();
+        let mut features = Vec::new();
+        let mut found =
+            |names: &mut Vec<String>, feature: Option<u32>, start: usize, end: usize| {
+                let Some(feature) = feature else { return };
+                features.push(feature);
+                let name = &mut names[feature as usize];
+                if name.is_empty() {
+                    *name = response.surface(start, end);
+                }
+            };
+        for (at, &word) in hashes.iter().enumerate() {
+            let before = at.checked_sub(1).map_or(BREAK, |before| hashes[before]);
+            let after = hashes.get(at + 1).copied().unwrap_or(BREAK);
+            if word == BREAK || completes(word) || completes(before) || completes(after) {
+                continue;
+            }
+            let names = &mut self.feature_names;
+            if !is_asked(word) {
+                let feature = model.word_feature(word);
+                found(names, feature, at, at + 1);
+                if let Some(feature) = feature.filter(|_| response.is_name(at)) {
+                    self.named[feature as usize] = true;
+                }
+            }
+            if after != BREAK && !(is_asked(word) && is_asked(after)) {
+                found(names, model.pair_feature(word, after), at, at + 2);
+            }
+        }
+        features.sort_unstable();
+        features.dedup();
+        if features.len() > MAX_FEATURES {
+            // The rarest say the most.
+            features.sort_by_key(|&feature| (model.with_feature(feature), feature));
+            features.truncate(MAX_FEATURES);
+            features.sort_unstable();
+        }
+        self.features.push(features);
+    }
+
     pub(super) fn merge(&mut self, later: Self) {
-        self.n_records += later.n_records;
-        self.gibberish.extend(later.gibberish);
-        self.repeated.extend(later.repeated);
-        self.written.extend(later.written);
-        self.tidy();
-    }
-
-    /// Keeps what comes first, whatever the partitions were.
-    fn tidy(&mut self) {
-        let mut dropped = false;
-        for kept in [&mut self.gibberish, &mut self.repeated] {
-            kept.sort_by(Collapsed::precedence);
-            dropped |= kept.len() > self.max_kept / 2;
-            kept.truncate(self.max_kept / 2);
+        self.ordinals.extend(later.ordinals);
+        self.prompts.extend(later.prompts);
+        self.signs.extend(later.signs);
+        self.orders.extend(later.orders);
+        self.margins.extend(later.margins);
+        self.answers.extend(later.answers);
+        self.lengths.extend(later.lengths);
+        self.phrases.append(later.phrases);
+        self.features.append(later.features);
+        self.common.append(later.common);
+        for (named, later) in self.named.iter_mut().zip(later.named) {
+            *named |= later;
         }
-        // Of several ways to write a phrase the first in the alphabet: the order of the records
-        // must not matter.
-        self.written.sort_unstable();
-        self.written.dedup_by(|later, first| later.0 == first.0);
-        if dropped {
-            let kept = self.gibberish.iter().chain(&self.repeated);
-            let mut phrases: Vec<u64> = kept.flat_map(|record| &record.phrases).copied().collect();
-            phrases.sort_unstable();
-            phrases.dedup();
-            self.written
-                .retain(|(phrase, _)| phrases.binary_search(phrase).is_ok());
+        for (names, later) in [
+            (&mut self.phrase_names, later.phrase_names),
+            (&mut self.feature_names, later.feature_names),
+        ] {
+            for (name, later) in names.iter_mut().zip(later) {
+                if name.is_empty() {
+                    *name = later;
+                }
+            }
         }
     }
 
-    /// How a phrase is written.
-    pub(super) fn written(&self, phrase: u64) -> &str {
-        let found = self
-            .written
-            .binary_search_by_key(&phrase, |(known, _)| *known);
-        found.map_or("", |idx| self.written[idx].1.as_str())
+    pub(super) fn phrase_name(&self, phrase: u32) -> &str {
+        self.phrase_names.get(phrase as usize).map_or("", |n| n)
+    }
+
+    pub(super) fn feature_name(&self, feature: u32) -> &str {
+        self.feature_names.get(feature as usize).map_or("", |n| n)
+    }
+
+    /// Whether a word of responses is a name or an address somewhere.
+    pub(super) fn is_name(&self, feature: u32) -> bool {
+        self.named.get(feature as usize).copied().unwrap_or(false)
     }
 }

@@ -1,7 +1,8 @@
-//! Prompts and responses as sequences of words, and the phrases of a prompt.
+//! Prompts and responses as sequences of words, and the phrases of them.
+
+use std::ops::Range;
 
 use lazaretto_core::{Batch, TextPart};
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::text::ngram_counts::ngram_hash;
@@ -12,22 +13,25 @@ const WORDS_AT_EDGE: usize = 512;
 /// Longest run of characters without white space that is looked at as written, in bytes.
 const MAX_CHUNK_BYTES: usize = 64;
 /// Stands between two fields, or where words were skipped. No phrase crosses it.
-const BREAK: u64 = 0;
+pub(super) const BREAK: u64 = 0;
 
 /// Words of all fields of one part of a record, in order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Words {
     /// Hash of each word, [`BREAK`] between fields.
     hashes: Vec<u64>,
+    /// Whether nothing but spaces stands between the word before and each word.
+    plain: Vec<bool>,
+    /// The texts that were read.
     written: String,
-    /// Where each word ends in `written`.
-    ends: Vec<u32>,
+    /// Where each word begins and ends in `written`.
+    spans: Vec<(u32, u32)>,
     /// Runs of characters that are more than their words: `<SUDO>`, `|DEPLOYED|`, `§§`.
     chunks: Vec<Chunk>,
 }
 
 /// A run of characters without white space.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct Chunk {
     hash: u64,
     /// As written.
@@ -49,6 +53,17 @@ pub(super) struct Place {
     pub(super) chunk: Option<usize>,
 }
 
+/// Two neighbouring words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    pub(super) left: u64,
+    pub(super) right: u64,
+    /// Position of the left one.
+    pub(super) at: usize,
+    /// Whether nothing but spaces stands between them.
+    pub(super) plain: bool,
+}
+
 impl Words {
     /// Reads the fields of `part` in row `row_idx`; `false` where the record has none of them.
     /// Chunks are read on request.
@@ -60,8 +75,9 @@ impl Words {
         with_chunks: bool,
     ) -> bool {
         self.hashes.clear();
+        self.plain.clear();
         self.written.clear();
-        self.ends.clear();
+        self.spans.clear();
         self.chunks.clear();
         let mut found = false;
         for (field, tokens) in batch.texts.iter().zip(&batch.derived.tokens) {
@@ -69,7 +85,7 @@ impl Words {
                 continue;
             };
             if found {
-                self.push(BREAK, "");
+                self.push(BREAK, false, 0..0);
             }
             found = true;
             let (hashes, spans) = (tokens.row(row_idx), tokens.row_spans(row_idx));
@@ -81,7 +97,7 @@ impl Words {
                 let end_of = |idx: usize| spans[idx].1 as usize;
                 let head = text.get(..end_of(left - 1)).unwrap_or_default();
                 self.read_words(head, &hashes[..left], &spans[..left], with_chunks);
-                self.push(BREAK, "");
+                self.push(BREAK, false, 0..0);
                 self.read_words(text, &hashes[right..], &spans[right..], with_chunks);
             }
         }
@@ -91,10 +107,20 @@ impl Words {
     /// Reads words that stand at `spans` of `text`, and the chunks from the first of them on.
     fn read_words(&mut self, text: &str, hashes: &[u64], spans: &[(u32, u32)], chunks: bool) {
         let first = self.hashes.len();
+        let mut before = 0;
+        let offset = self.written.len();
+        let first_byte = spans.first().map_or(0, |span| span.0 as usize);
+        let last_byte = spans.last().map_or(0, |span| span.1 as usize);
+        let read = text.get(first_byte..last_byte).unwrap_or_default();
+        self.written.push_str(read);
         for (&hash, &(start, end)) in hashes.iter().zip(spans) {
-            let written = text.get(start as usize..end as usize);
+            let (start, end) = (start as usize, end as usize);
+            let between = text.get(before..start).unwrap_or_default();
+            let plain = !between.is_empty() && between.bytes().all(|byte| byte == b' ');
+            before = end;
             // 0 is taken.
-            self.push(hash.max(1), written.unwrap_or_default());
+            let place = offset + start - first_byte..offset + end - first_byte;
+            self.push(hash.max(1), plain, place);
         }
         if !chunks {
             return;
@@ -123,10 +149,20 @@ impl Words {
         }
     }
 
-    fn push(&mut self, hash: u64, written: &str) {
+    fn push(&mut self, hash: u64, plain: bool, place: Range<usize>) {
         self.hashes.push(hash);
-        self.written.push_str(written);
-        self.ends.push(self.written.len() as u32);
+        self.plain.push(plain);
+        self.spans.push((place.start as u32, place.end as u32));
+    }
+
+    /// Number of words and breaks.
+    pub(super) fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// The words, with a [`BREAK`] between fields.
+    pub(super) fn hashes(&self) -> &[u64] {
+        &self.hashes
     }
 
     /// The words, without what stands between fields.
@@ -134,19 +170,46 @@ impl Words {
         self.hashes.iter().copied().filter(|&hash| hash != BREAK)
     }
 
-    /// Neighbouring words of one field, in order.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let pairs = self.hashes.windows(2).map(|two| (two[0], two[1]));
-        pairs.filter(|&(left, right)| left != BREAK && right != BREAK)
+    /// Hash of all words.
+    pub(super) fn digest(&self) -> u64 {
+        let bytes: Vec<u8> = self.words().flat_map(u64::to_le_bytes).collect();
+        xxh3_64(&bytes)
     }
 
-    /// Bytes of the word at `at`.
+    /// Neighbouring words of one field, in order.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = Pair> + '_ {
+        let pairs = (1..self.hashes.len()).map(|right| Pair {
+            left: self.hashes[right - 1],
+            right: self.hashes[right],
+            at: right - 1,
+            plain: self.plain[right],
+        });
+        pairs.filter(|pair| pair.left != BREAK && pair.right != BREAK)
+    }
+
+    /// How the word at `at` is written.
     fn written(&self, at: usize) -> &str {
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        let end = self.ends.get(at).copied().unwrap_or(start);
+        let (start, end) = self.spans.get(at).copied().unwrap_or_default();
         self.written
             .get(start as usize..end as usize)
             .unwrap_or_default()
+    }
+
+    /// Whether the word at `at` is written like a name in the middle of a sentence, or like an address.
+    pub(super) fn is_name(&self, at: usize) -> bool {
+        let written = self.written(at);
+        let first = |word: &str, is: fn(char) -> bool| word.chars().next().is_some_and(is);
+        let before = at.checked_sub(1).map_or("", |before| self.written(before));
+        let inside = first(before, char::is_lowercase) && self.plain[at];
+        let has_letters = written.chars().any(char::is_alphabetic);
+        (inside && first(written, char::is_uppercase)) || (has_letters && written.contains('.'))
+    }
+
+    /// The words with how they are written, in order.
+    pub(super) fn written_words(&self) -> impl Iterator<Item = (u64, &str)> + '_ {
+        let all = self.hashes.iter().enumerate();
+        all.filter(|(_, hash)| **hash != BREAK)
+            .map(|(at, &hash)| (hash, self.written(at)))
     }
 
     /// Hash and number of bytes of each word.
@@ -183,10 +246,12 @@ impl Words {
 
     /// How the words `start..end` are written, with single spaces.
     pub(super) fn surface(&self, start: usize, end: usize) -> String {
-        let words: Vec<&str> = (start..end.min(self.hashes.len()))
-            .map(|at| self.written(at))
-            .collect();
-        words.join(" ")
+        let from = self.spans.get(start).map_or(0, |span| span.0 as usize);
+        let to = end.checked_sub(1).and_then(|last| self.spans.get(last));
+        let to = to.map_or(0, |span| span.1 as usize);
+        let written = self.written.get(from..to).unwrap_or_default();
+        let pieces: Vec<&str> = written.split_whitespace().collect();
+        pieces.join(" ")
     }
 
     /// How chunk `idx` is written.
@@ -212,6 +277,20 @@ fn telling(chunk: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::response::test_support::words_of;
+
+    #[test]
+    fn phrases_are_named_as_they_are_written() {
+        let words = words_of(&["Ask the zxq-7  unit, <GO> now"]).remove(0);
+        assert_eq!(words.surface(1, 4), "the zxq-7");
+        assert_eq!(words.surface(3, 5), "7 unit");
+        let words_with_names = words_of(&["So ask Bob. Then a.example, not 1.5"]).remove(0);
+        let names = (0..7).filter(|&at| words_with_names.is_name(at));
+        assert_eq!(names.collect::<Vec<_>>(), [2, 4]);
+        let chunks = words.phrases(1, 0).filter_map(|place| place.chunk);
+        let chunks: Vec<&str> = chunks.map(|chunk| words.chunk(chunk)).collect();
+        assert_eq!(chunks, ["<GO>"]);
+    }
 
     #[test]
     fn special_tokens_survive_and_ordinary_words_do_not_count_twice() {
