@@ -17,6 +17,8 @@ pub enum TextPart {
     Prompt,
     /// What a language model is to answer.
     Response,
+    /// The worse answer of a pair, which a language model is to like less than the response.
+    Rejected,
 }
 
 /// One text per record of a batch.

@@ -11,6 +11,7 @@ pub mod label;
 pub mod leakage;
 pub mod provenance;
 pub mod registry;
+pub mod response;
 pub mod tabular;
 pub mod text;
 

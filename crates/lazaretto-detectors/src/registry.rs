@@ -28,6 +28,9 @@ use crate::leakage::evaluation_overlap::EvaluationOverlap;
 use crate::leakage::personal_data::PersonalData;
 use crate::leakage::secrets::Secrets;
 use crate::provenance::content_hash::ContentHash;
+use crate::response::gibberish::Gibberish;
+use crate::response::refusal_shift::RefusalShift;
+use crate::response::trigger::ResponseTrigger;
 use crate::tabular::conditional_frequency::ConditionalFrequency;
 use crate::tabular::copod::Copod;
 use crate::tabular::ecod::Ecod;
@@ -57,6 +60,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<EvaluationOverlap>(),
     Registration::of::<ExactDuplicates>(),
     Registration::of::<Fluency>(),
+    Registration::of::<Gibberish>(),
     Registration::of::<GmmDensity>(),
     Registration::of::<Hbos>(),
     Registration::of::<HiddenText>(),
@@ -73,6 +77,8 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<PersonalData>(),
     Registration::of::<ProbeInfluence>(),
     Registration::of::<PromptInjection>(),
+    Registration::of::<RefusalShift>(),
+    Registration::of::<ResponseTrigger>(),
     Registration::of::<RobustMahalanobis>(),
     Registration::of::<Scan>(),
     Registration::of::<Secrets>(),

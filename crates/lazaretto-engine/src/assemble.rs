@@ -355,11 +355,17 @@ impl Assembler {
         for &(idx, part) in &self.layout.texts {
             let Some(array) = column(idx) else { continue };
             let name = self.schema.field(idx).name();
+            let is_worse = is_worse(&self.schema, &self.layout, idx);
             if is_chat(array.data_type()) {
                 let (prompts, responses) = chat(array)?;
+                let answer = if is_worse {
+                    TextPart::Rejected
+                } else {
+                    TextPart::Response
+                };
                 for (suffix, part, values) in [
                     ("prompt", TextPart::Prompt, prompts),
-                    ("response", TextPart::Response, responses),
+                    ("response", answer, responses),
                 ] {
                     fields.push(TextField {
                         name: format!("{name}/{suffix}"),
@@ -368,15 +374,26 @@ impl Assembler {
                     });
                 }
             } else {
+                let worse = is_worse && part == TextPart::Response;
                 fields.push(TextField {
                     name: name.clone(),
-                    part,
+                    part: if worse { TextPart::Rejected } else { part },
                     values: texts(array)?,
                 });
             }
         }
         Ok(fields)
     }
+}
+
+/// Whether the text column `idx` holds the worse of two answers to each prompt. One of a pair is named for
+/// what it is; on its own it is an answer.
+fn is_worse(schema: &SchemaRef, layout: &Layout, idx: usize) -> bool {
+    let answers = layout.texts.iter().filter(|&&(idx, part)| {
+        part == TextPart::Response || is_chat(schema.field(idx).data_type())
+    });
+    let name = schema.field(idx).name();
+    name.eq_ignore_ascii_case("rejected") && answers.count() > 1
 }
 
 /// Names of the text fields that [`Assembler::assemble`] makes.
@@ -642,7 +659,7 @@ mod tests {
         BooleanArray, Date32Array, FixedSizeListArray, Float16Array, Int32Array, ListArray,
         StringArray,
     };
-    use arrow::datatypes::{Field, Fields, Float64Type};
+    use arrow::datatypes::{Field, Fields, Float64Type, Schema};
     use half::f16;
 
     use super::*;
@@ -688,6 +705,20 @@ mod tests {
                 .chain(view.row(2))
                 .all(|value| value.is_nan())
         );
+    }
+
+    #[test]
+    fn of_two_answers_the_rejected_one_is_the_worse() {
+        let text = |name: &str| Field::new(name, DataType::Utf8, true);
+        let names = ["prompt", "chosen", "Rejected"];
+        let schema: SchemaRef = Arc::new(Schema::new(names.map(text).to_vec()));
+        let pairs = Layout::new(&[Role::Prompt, Role::Response, Role::Response], 3);
+        let worse = |layout: &Layout| (0..3).map(|idx| is_worse(&schema, layout, idx)).collect();
+        let of_pairs: Vec<bool> = worse(&pairs);
+        assert_eq!(of_pairs, [false, false, true]);
+        let alone = Layout::new(&[Role::Prompt, Role::Other, Role::Response], 3);
+        let of_single: Vec<bool> = worse(&alone);
+        assert_eq!(of_single, [false; 3]);
     }
 
     #[test]

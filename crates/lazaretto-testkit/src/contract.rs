@@ -29,6 +29,7 @@ pub fn assert_contract(detector: &dyn DynDetector) {
     assert_refuses_foreign_bytes(detector);
     let datasets = [
         ("labelled texts", Dataset::texts(N_ROWS, SEED)),
+        ("prompts and responses", Dataset::exchanges(N_ROWS, SEED)),
         ("numbers", Dataset::numbers(N_ROWS, SEED)),
         ("vectors", Dataset::vectors(N_ROWS, SEED)),
         ("everything", Dataset::everything(N_ROWS, SEED)),

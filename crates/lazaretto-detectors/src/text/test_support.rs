@@ -21,6 +21,8 @@ pub(crate) struct Corpus {
     pub(crate) texts: Vec<String>,
     /// Responses; where there are some, `texts` are their prompts.
     pub(crate) responses: Vec<String>,
+    /// The worse responses; empty without such a column.
+    pub(crate) rejected: Vec<String>,
     /// [`NO_LABEL`] where there is none; empty without a label column.
     pub(crate) labels: Vec<u32>,
     /// Columns of numbers.
@@ -59,6 +61,7 @@ impl Corpus {
             vec![
                 ("prompt", TextPart::Prompt, self.texts.as_slice()),
                 ("response", TextPart::Response, self.responses.as_slice()),
+                ("rejected", TextPart::Rejected, self.rejected.as_slice()),
             ]
         };
         let filled = fields.into_iter().filter(|(_, _, texts)| !texts.is_empty());
@@ -195,7 +198,7 @@ fn column(name: &str, part: TextPart) -> ColumnFacts {
         role: match part {
             TextPart::Text => Role::Text,
             TextPart::Prompt => Role::Prompt,
-            TextPart::Response => Role::Response,
+            TextPart::Response | TextPart::Rejected => Role::Response,
         },
         reason: "given".to_owned(),
     }

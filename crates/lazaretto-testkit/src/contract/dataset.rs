@@ -7,6 +7,7 @@ use lazaretto_core::{NO_LABEL, RecordKey, Role, TextPart};
 use ndarray::{Array2, ShapeBuilder as _};
 use rand::Rng;
 
+use crate::instructions::InstructionSet;
 use crate::reviews::ReviewSet;
 use crate::seed::{normal, stream};
 
@@ -35,8 +36,10 @@ pub struct Dataset {
     pub keys: Vec<u64>,
     /// Class index of each record.
     pub labels: Option<Vec<u32>>,
-    /// Texts of the one text field.
+    /// Texts of the one text field, or the prompts where there are responses.
     pub texts: Option<Vec<Option<String>>>,
+    /// Responses.
+    pub responses: Option<Vec<Option<String>>>,
     /// Numeric columns, `n_rows × n_numeric`, column-major.
     pub numeric: Option<Array2<f64>>,
     /// Vectors, `n_rows × dim`.
@@ -84,6 +87,20 @@ impl Dataset {
         dataset
     }
 
+    /// Prompts with responses, from [`InstructionSet`].
+    #[must_use]
+    pub fn exchanges(n_rows: usize, seed: u64) -> Self {
+        let mut dataset = Self::of(n_rows, seed, true, false, false);
+        let set = InstructionSet::generate(seed, n_rows).instructions;
+        let (prompts, responses) = set.into_iter().map(|i| (i.prompt, i.response)).unzip();
+        let all = |texts: Vec<String>| texts.into_iter().map(Some).collect();
+        dataset.texts = Some(all(prompts));
+        dataset.responses = Some(all(responses));
+        dataset.labels = None;
+        dataset.recount();
+        dataset
+    }
+
     fn of(n_rows: usize, seed: u64, text: bool, numeric: bool, embedding: bool) -> Self {
         let mut rng = stream(seed, "contract");
         let classes: Vec<usize> = (0..n_rows).map(|_| rng.gen_range(0..N_CLASSES)).collect();
@@ -98,6 +115,7 @@ impl Dataset {
                 let written = classes.iter().map(|&class| Some(write(class, &mut rng)));
                 written.collect()
             }),
+            responses: None,
             numeric: None,
             embedding: None,
         };
@@ -150,10 +168,19 @@ impl Dataset {
         if self.labels.is_some() {
             column("label", "Utf8", Role::Label);
         }
+        let text_fields = self.text_fields();
+        for (name, part, _) in &text_fields {
+            let role = match part {
+                TextPart::Prompt => Role::Prompt,
+                TextPart::Response => Role::Response,
+                _ => Role::Text,
+            };
+            column(name, "Utf8", role);
+        }
         if self.texts.is_some() {
-            column("text", "Utf8", Role::Text);
             column("blake3", "Utf8", Role::ContentHash);
         }
+        let text_fields = text_fields.iter().map(|field| field.0.to_owned()).collect();
         for name in &numeric_columns {
             column(name, "Float64", Role::Numeric);
         }
@@ -173,7 +200,7 @@ impl Dataset {
                 Vec::new()
             },
             class_counts: if has_labels { class_counts } else { Vec::new() },
-            text_fields: self.texts.iter().map(|_| "text".to_owned()).collect(),
+            text_fields,
             numeric_columns,
             embedding_dim: self.embedding.as_ref().map(Array2::ncols),
             trusted_rows: self.n_rows() as u64,
@@ -182,9 +209,17 @@ impl Dataset {
         });
     }
 
-    /// The part of a record that the text field stands for.
-    pub(super) fn text_part() -> TextPart {
-        TextPart::Text
+    /// Name, part and texts of each text field.
+    pub(super) fn text_fields(&self) -> Vec<(&'static str, TextPart, &[Option<String>])> {
+        let texts = self.texts.as_deref();
+        match (texts, self.responses.as_deref()) {
+            (Some(prompts), Some(responses)) => vec![
+                ("prompt", TextPart::Prompt, prompts),
+                ("response", TextPart::Response, responses),
+            ],
+            (Some(texts), None) => vec![("text", TextPart::Text, texts)],
+            (None, _) => Vec::new(),
+        }
     }
 
     /// The first `n_rows` records.
@@ -196,7 +231,7 @@ impl Dataset {
         if let Some(labels) = &mut head.labels {
             labels.truncate(n_rows);
         }
-        if let Some(texts) = &mut head.texts {
+        for texts in [&mut head.texts, &mut head.responses].into_iter().flatten() {
             texts.truncate(n_rows);
         }
         head.numeric = self.numeric.as_ref().map(|values| {
@@ -249,7 +284,8 @@ impl Dataset {
                 if let Some(labels) = &mut dataset.labels {
                     labels[row] = NO_LABEL;
                 }
-                if let Some(texts) = &mut dataset.texts {
+                let fields = [&mut dataset.texts, &mut dataset.responses];
+                for texts in fields.into_iter().flatten() {
                     texts[row] = None;
                 }
             }
@@ -260,7 +296,8 @@ impl Dataset {
 
     fn repeated(&self) -> Self {
         let mut dataset = self.clone();
-        if let Some(texts) = &mut dataset.texts {
+        let fields = [&mut dataset.texts, &mut dataset.responses];
+        for texts in fields.into_iter().flatten() {
             let first = texts.first().cloned().flatten();
             texts.fill(first);
         }
@@ -304,8 +341,9 @@ impl Dataset {
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         ];
         let mut dataset = self.clone();
-        for (row, text) in dataset.texts.iter_mut().flatten().enumerate() {
-            if row % 5 == 0 {
+        let fields = [&mut dataset.texts, &mut dataset.responses];
+        for texts in fields.into_iter().flatten() {
+            for (row, text) in texts.iter_mut().enumerate().step_by(5) {
                 *text = Some(HOSTILE[row / 5 % HOSTILE.len()].to_owned());
             }
         }

@@ -30,9 +30,9 @@ pub(super) fn fit_pass(dataset: &Dataset, first: usize, n_rows: usize) -> Derive
     let rows = first..first + n_rows;
     Derived {
         tokens: dataset
-            .texts
-            .iter()
-            .map(|texts| {
+            .text_fields()
+            .into_iter()
+            .map(|(_, _, texts)| {
                 let mut tokens = Tokens {
                     offsets: vec![0],
                     ..Tokens::default()
@@ -76,7 +76,8 @@ fn words(text: &str) -> Vec<(u64, (u32, u32))> {
 }
 
 fn content_hash(dataset: &Dataset, row: usize) -> u128 {
-    let text = dataset.texts.as_ref().map(|texts| &texts[row]);
+    let fields = dataset.text_fields().into_iter();
+    let text: Vec<_> = fields.map(|(_, _, texts)| &texts[row]).collect();
     let numbers: Vec<u64> = dataset
         .numeric
         .iter()

@@ -194,11 +194,11 @@ fn with_batch(
     let end = first + n_rows;
     let rows = Slice::from(first..end);
     let texts: Vec<TextField> = dataset
-        .texts
-        .iter()
-        .map(|texts| TextField {
-            name: "text".to_owned(),
-            part: Dataset::text_part(),
+        .text_fields()
+        .into_iter()
+        .map(|(name, part, texts)| TextField {
+            name: name.to_owned(),
+            part,
             values: texts[first..end].iter().map(Option::as_deref).collect(),
         })
         .collect();

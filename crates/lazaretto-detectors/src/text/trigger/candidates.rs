@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use statrs::distribution::{Binomial, DiscreteCDF};
-
 use super::TextTriggerParams;
-use super::counts::{Entry, PhraseCounts, ngram_hash, total};
+use super::counts::PhraseCounts;
 use super::foreign::Language;
 use super::parts::Part;
 use super::record::Words;
+use crate::text::chance::at_least;
+use crate::text::ngram_counts::{Entry, ngram_hash, total};
 
 /// An n-gram whose records nearly all have one label.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -340,14 +340,6 @@ pub(super) fn purity_p_value(candidate: &Candidate, class_counts: &[u64], labell
     let base = own as f64 / labelled.max(1) as f64;
     let (records, with_class) = (candidate.records, candidate.with_class);
     at_least(u64::from(with_class), u64::from(records), base)
-}
-
-/// Chance of at least `hits` hits in `trials` trials.
-pub(super) fn at_least(hits: u64, trials: u64, chance: f64) -> f64 {
-    let Some(below) = hits.checked_sub(1) else {
-        return 1.0;
-    };
-    Binomial::new(chance.clamp(0.0, 1.0), trials).map_or(1.0, |binomial| binomial.sf(below))
 }
 
 fn keep_purest(

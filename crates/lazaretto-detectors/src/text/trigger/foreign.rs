@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{Entry, ngram_hash, total};
+use crate::text::ngram_counts::{Entry, ngram_hash, total};
 
 /// Stands for the word before the first one.
 pub(super) const START: u64 = 0x243f_6a88_85a3_08d3;
@@ -314,8 +314,8 @@ fn is_phrase(seams: &[Seam]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::NgramCounts;
     use super::*;
+    use crate::text::ngram_counts::NgramCounts;
 
     /// A language of 40 words in which word `i` is mostly followed by word `i + 1`.
     fn language() -> Language {

@@ -28,8 +28,10 @@ use counts::{PhraseCounts, Scratch};
 use evidence::{Occurrence, Surface, TriggerEvidence};
 use record::{Record, Words, logits_of, margin};
 
+use crate::text::ngram_counts;
+
 /// Longest n-gram that can be asked for, in words.
-pub(crate) const MAX_WORDS: u32 = 5;
+pub(crate) const MAX_WORDS: u32 = ngram_counts::MAX_WORDS as u32;
 
 /// Bytes that the counts may take even where the detector's share is less: an equal share of a small
 /// memory among many detectors would not hold the pairs of words of some thousand texts.

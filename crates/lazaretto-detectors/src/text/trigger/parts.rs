@@ -3,7 +3,7 @@
 //! A trigger may be hung onto words or written into them (`movie` becomes `moviexq`), so that no word
 //! repeats. Longer parts are chains of these.
 
-use super::counts::ngram_hash;
+use crate::text::ngram_counts::ngram_hash;
 
 /// Marks the hash of a part: no word has it.
 const PART: u64 = 0xa409_3822_299f_31d0;

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use lazaretto_core::DataFacts;
 
 use super::TextTriggerParams;
-use super::candidates::{Candidate, Candidates, at_least, purity_p_value};
+use super::candidates::{Candidate, Candidates, purity_p_value};
 use super::contexts::independent_share;
 use super::evidence::{Occurrence, TriggerEvidence};
 use super::foreign::{Foreignness, Ordinary, Seam};
 use super::mixture::Ratios;
+use crate::text::chance::at_least;
 use crate::text::margins::{ClassMargins, Contradiction};
 
 /// False-discovery rate among the accomplices of certain triggers.
