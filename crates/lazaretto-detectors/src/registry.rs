@@ -6,6 +6,7 @@ use lazaretto_core::{Detector, DetectorSpec, DynDetector, ParamProblem, Params};
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value};
 
+use crate::content::burst::ContentBurst;
 use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
 use crate::embedding::activation_clustering::ActivationClustering;
@@ -45,6 +46,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<ClassCollision>(),
     Registration::of::<ConditionalFrequency>(),
     Registration::of::<ConfidentLearning>(),
+    Registration::of::<ContentBurst>(),
     Registration::of::<Copod>(),
     Registration::of::<Ecod>(),
     Registration::of::<EvaluationOverlap>(),
