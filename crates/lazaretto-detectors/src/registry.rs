@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::content::burst::ContentBurst;
 use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
+use crate::duplicates::semantic::SemanticDuplicates;
 use crate::embedding::activation_clustering::ActivationClustering;
 use crate::embedding::class_collision::ClassCollision;
 use crate::embedding::knn_distance::KnnDistance;
@@ -66,6 +67,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<ProbeInfluence>(),
     Registration::of::<RobustMahalanobis>(),
     Registration::of::<Scan>(),
+    Registration::of::<SemanticDuplicates>(),
     Registration::of::<SpectralSignature>(),
     Registration::of::<Spectre>(),
     Registration::of::<StyleShift>(),

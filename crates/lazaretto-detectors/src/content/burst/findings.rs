@@ -23,12 +23,12 @@ pub(super) fn findings(bursts: &[(Unbound, f64)], scale: &Scale<'_>, speaks: &st
     let mut findings: Vec<Finding> = Vec::new();
     for (burst, p_value) in bursts.iter().take(MAX_FINDINGS) {
         let records = burst.all_records();
-        // What has been told as a burst of phrases is not told again as a name.
+        // What is held back as a burst of phrases is not shown again as a name.
         let told = |known: &Finding| {
             let inside = |record: &&u64| known.records.binary_search(record).is_ok();
             2 * records.iter().filter(inside).count() > records.len()
         };
-        if !findings.iter().any(told) {
+        if action(burst.class) == Action::Quarantine || !findings.iter().any(told) {
             findings.push(finding(burst, records, *p_value, scale, speaks));
         }
     }

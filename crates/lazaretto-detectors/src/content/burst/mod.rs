@@ -1,5 +1,6 @@
 //! `content-burst`: the same words, addresses or names in records that have nothing else in common.
 
+mod addresses;
 mod context;
 mod counts;
 mod document;

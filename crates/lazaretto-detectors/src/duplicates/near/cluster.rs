@@ -4,15 +4,28 @@ use super::signature::{BAND, HASHES, equal_entries};
 
 /// Members of a bucket that each other member is compared with.
 const COMPARED: usize = 4;
+/// Members of a bucket from which it is crowded: those that resemble none of the compared ones may
+/// resemble each other.
+const CROWDED: usize = 256;
+
+/// Clusters of texts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Clustered {
+    /// Clusters by their first member; members ascend.
+    pub(super) sets: Vec<Vec<u32>>,
+    /// Texts in no cluster that share a crowded bucket, ascending.
+    pub(super) crowded: Vec<u32>,
+}
 
 /// Sets that grow together. The smallest index leads, so the result does not depend on the order
 /// of the unions.
-struct Forest {
+pub(crate) struct Forest {
     parents: Vec<u32>,
 }
 
 impl Forest {
-    fn new(n: usize) -> Self {
+    /// `n` sets of one.
+    pub(crate) fn new(n: usize) -> Self {
         Self {
             parents: (0..n as u32).collect(),
         }
@@ -27,13 +40,14 @@ impl Forest {
         idx
     }
 
-    fn join(&mut self, a: u32, b: u32) {
+    /// Joins the sets of `a` and `b`.
+    pub(crate) fn join(&mut self, a: u32, b: u32) {
         let (a, b) = (self.root(a), self.root(b));
         self.parents[a.max(b) as usize] = a.min(b);
     }
 
     /// Sets of at least two, by their first member; members ascend.
-    fn sets(mut self) -> Vec<Vec<u32>> {
+    pub(crate) fn sets(mut self) -> Vec<Vec<u32>> {
         let mut rooted: Vec<(u32, u32)> = (0..self.parents.len() as u32)
             .map(|idx| (self.root(idx), idx))
             .collect();
@@ -58,11 +72,12 @@ fn buckets(mut keyed: Vec<(u64, u32)>, mut visit: impl FnMut(&[(u64, u32)])) {
 
 /// Clusters of texts by their `signatures` (`HASHES` entries each). Two texts that agree in a band
 /// are joined when the estimated similarity of their signatures is at least `min_similarity`.
-pub(super) fn texts(signatures: &[u16], min_similarity: f64) -> Vec<Vec<u32>> {
+pub(super) fn texts(signatures: &[u16], min_similarity: f64) -> Clustered {
     let signature = |idx: u32| &signatures[idx as usize * HASHES..][..HASHES];
     let reaches = |equal: u32| f64::from(equal) >= min_similarity * HASHES as f64;
     let n = signatures.len() / HASHES;
     let mut forest = Forest::new(n);
+    let mut crowded: Vec<u32> = Vec::new();
     for band in 0..HASHES / BAND {
         let keyed = (0..n as u32)
             .map(|idx| {
@@ -83,9 +98,18 @@ pub(super) fn texts(signatures: &[u16], min_similarity: f64) -> Vec<Vec<u32>> {
                     }
                 }
             }
+            if bucket.len() >= CROWDED {
+                crowded.extend(bucket[COMPARED..].iter().map(|&(_, idx)| idx));
+            }
         });
     }
-    forest.sets()
+    let sets = forest.sets();
+    let mut joined: Vec<u32> = sets.concat();
+    joined.sort_unstable();
+    crowded.sort_unstable();
+    crowded.dedup();
+    crowded.retain(|idx| joined.binary_search(idx).is_err());
+    Clustered { sets, crowded }
 }
 
 /// Clusters of table rows: those that share a cell on either grid.
@@ -125,6 +149,20 @@ mod tests {
         let near: Vec<u16> = (0..HASHES as u16).map(|i| u16::from(i % 8 == 7)).collect();
         signatures.extend(far);
         signatures.extend(near);
-        assert_eq!(texts(&signatures, 0.6), [[0, 2]]);
+        assert_eq!(texts(&signatures, 0.6).sets, [[0, 2]]);
+    }
+
+    #[test]
+    fn what_a_crowded_bucket_left_out_is_known() {
+        // All agree in the first band and nowhere else.
+        let signature =
+            |text: u16| (0..HASHES as u16).map(move |i| if i < 4 { 0 } else { 1 + text + 600 * i });
+        let few: Vec<u16> = (0..200).flat_map(signature).collect();
+        assert_eq!(texts(&few, 0.6), Clustered::default());
+        let mut many: Vec<u16> = (0..400).flat_map(signature).collect();
+        many.extend(signature(399));
+        let found = texts(&many, 0.6);
+        assert_eq!(found.sets, [[399, 400]]);
+        assert_eq!(found.crowded.len(), 395);
     }
 }
