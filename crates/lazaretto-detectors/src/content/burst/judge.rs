@@ -20,6 +20,9 @@ const SMALL: f64 = 0.004;
 /// where there are fewer.
 const MIN_ORDINARY: usize = 30;
 const ORDINARY: f64 = 0.1;
+/// An item is judged in so many records that the limit of what is unbound is at most this share of
+/// what is ordinary: in fewer, what is bound would often be below it.
+const POWER: f64 = 0.25;
 /// Share of the records of an item that it has in common with another one of the same attack.
 const SHARED: f64 = 0.5;
 /// A word is the payload of phrases when these make up at least one in so many of its records.
@@ -45,8 +48,9 @@ impl Class {
 
     fn share(self) -> f64 {
         match self {
-            Self::Loaded => 0.5,
-            Self::Address | Self::Name => 0.2,
+            Self::Loaded => 0.6,
+            Self::Address => 0.25,
+            Self::Name => 0.05,
             Self::Plain => 0.1,
         }
     }
@@ -89,6 +93,15 @@ pub(super) struct Scale<'a> {
 }
 
 impl Scale<'_> {
+    fn ordinary(&self) -> f64 {
+        self.ordinary.unwrap_or(ORDINARY)
+    }
+
+    /// Whether so many records tell unbound items from ordinary ones.
+    fn tells(&self, class: Class, n: usize) -> bool {
+        self.limit(class, n) <= POWER * self.ordinary()
+    }
+
     fn error(&self, n: usize) -> f64 {
         let n = n as f64;
         self.scatter / (n * (n - 1.0) / 2.0).sqrt()
@@ -98,10 +111,7 @@ impl Scale<'_> {
     fn limit(&self, class: Class, n: usize) -> f64 {
         let chance = UNBOUND * self.error(n);
         match class {
-            Class::Loaded | Class::Plain => {
-                let ordinary = self.ordinary.unwrap_or(ORDINARY);
-                chance.max((SMALL_SHARE * ordinary).min(SMALL))
-            }
+            Class::Loaded | Class::Plain => chance.max((SMALL_SHARE * self.ordinary()).min(SMALL)),
             Class::Address | Class::Name => chance,
         }
     }
@@ -189,6 +199,13 @@ pub(super) fn unbound(gathered: Gathered, scale: &Scale<'_>) -> Vec<Unbound> {
         let n = item.records.len() as f64;
         if n < scale.floor || n > scale.most {
             continue;
+        }
+        // A word that is a name here and a word there is no name.
+        if let (Kind::Name, [word]) = (item.kind, item.words.as_slice()) {
+            let named = (item.records.len() + item.bare.len()) as f64;
+            if (scale.frequency)(*word) > PAYLOAD * named {
+                continue;
+            }
         }
         let class = match item.kind {
             Kind::Phrase => Class::Plain,
@@ -287,7 +304,9 @@ fn excess(items: &[&Unbound], class: Class, scale: &Scale<'_>) -> Option<(usize,
         chance * (count * (count + 1)) as f64 / class.share()
     };
     let n_large = items.partition_point(|item| item.records.len() as f64 >= large);
-    let tried = (1..=n_large).map(|count| (count, chance(count)));
+    let tried = (1..=n_large)
+        .filter(|&count| scale.tells(class, items[count - 1].n_summed))
+        .map(|count| (count, chance(count)));
     tried.filter(|&(_, p)| p <= scale.alpha).last()
 }
 

@@ -31,7 +31,7 @@ const WORDS: u64 = 1 << 18;
 const SUMMED: u64 = 50_000;
 const SAMPLED: u64 = 600;
 /// One record in so many is the fewest that an item of a sample has.
-const FLOOR_SHARE: u64 = 10_000;
+const FLOOR_SHARE: u64 = 20_000;
 /// Memory for the evidence, at least.
 const MIN_BYTES: usize = 16 << 20;
 
@@ -49,12 +49,12 @@ const MIN_BYTES: usize = 16 << 20;
 /// # How it works
 /// - Items are runs of n-grams of six words, URLs and e-mail addresses, and names: words with a
 ///   capital letter inside sentences, and hosts. Those in at least `min_records` records are followed (in
-///   large datasets at least one in 10,000).
+///   large datasets at least one in 20,000).
 /// - Around each item, the rest of the record (with its prompt, without the item, its sentence and
 ///   other phrases as frequent as it) becomes a vector of its rare words. Records that share a
 ///   natural phrase are alike: the same task, the same code, the same source. An item is *unbound*
-///   when the mean similarity of its records is that of any records, within three standard errors,
-///   or for phrases at most a fiftieth of what it is for ordinary ones.
+///   when the mean similarity of its records is that of any records, within three standard errors
+///   (of at most a twelfth of what it is for ordinary phrases), or for phrases at most a fiftieth of that.
 /// - Some items are unbound by nature: idioms of code, names of months, sign-offs. How many there
 ///   are of which size in this dataset is the null: sizes fall off by a power law (exponent 2.5),
 ///   at the level of the other unbound items. The most frequent ones are a burst when as many of
