@@ -25,8 +25,8 @@ const ORDINARY: f64 = 0.1;
 const POWER: f64 = 0.25;
 /// Share of the records of an item that it has in common with another one of the same attack.
 const SHARED: f64 = 0.5;
-/// A word is the payload of phrases when these make up at least one in so many of its records.
-const PAYLOAD: f64 = 2.0;
+/// A word is the payload of phrases when these make up at least two thirds of its records.
+const PAYLOAD: f64 = 1.5;
 /// Items in fewer records than so many times the floor show what is ordinary and are never a burst.
 const ORDINARY_SIZES: f64 = 2.5;
 /// Exponent of the power law that the sizes of unbound items follow.

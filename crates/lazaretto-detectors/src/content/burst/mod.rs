@@ -60,7 +60,7 @@ const MIN_BYTES: usize = 16 << 20;
 ///   at the level of the other unbound items. The most frequent ones are a burst when as many of
 ///   their size have a chance of at most `alpha` (Poisson, corrected for the numbers tried and for
 ///   the four classes below).
-/// - Phrases with a payload (a word that in half of its records stands in such phrases) and
+/// - Phrases with a payload (a word that in two thirds of its records stands in such phrases) and
 ///   addresses are held back; phrases without one, and names alone, are for review. Phrases that
 ///   carry the same payload are judged together, and their names and addresses go with them.
 ///
