@@ -110,6 +110,12 @@ fn salted(kind: Kind, hash: u64, seed: u64) -> u64 {
     xxh3_64_with_seed(&(hash ^ salt).to_le_bytes(), seed)
 }
 
+impl Field {
+    fn text<'a>(&self, batch: &'a Batch<'_>, row_idx: usize) -> &'a str {
+        batch.texts[self.idx].get(row_idx).unwrap_or_default()
+    }
+}
+
 impl Document {
     /// Reads row `row_idx` of `batch`.
     pub(super) fn read(&mut self, batch: &Batch<'_>, row_idx: usize) {
@@ -153,10 +159,6 @@ impl Document {
         })
     }
 
-    fn text<'a>(&self, batch: &'a Batch<'_>, row_idx: usize, field: &Field) -> &'a str {
-        batch.texts[field.idx].get(row_idx).unwrap_or_default()
-    }
-
     /// Places of names: words with a capital letter that follow another word of their sentence.
     fn names<'a>(
         &'a self,
@@ -165,7 +167,7 @@ impl Document {
         seed: u64,
     ) -> impl Iterator<Item = (usize, u64)> + 'a {
         self.fields.iter().flat_map(move |field| {
-            let text = self.text(batch, row_idx, field);
+            let text = field.text(batch, row_idx);
             let words = field.words.clone().skip(1);
             words.filter_map(move |at| {
                 let (start, end) = self.spans[at];
@@ -190,7 +192,7 @@ impl Document {
     ) -> Vec<(Range<usize>, u64, Kind)> {
         let mut found = Vec::new();
         for field in &self.fields {
-            let text = self.text(batch, row_idx, field);
+            let text = field.text(batch, row_idx);
             for (bytes, host) in addresses(text) {
                 let spans = &self.spans[field.words.clone()];
                 let first = spans.partition_point(|&(_, end)| end as usize <= bytes.start);
@@ -321,7 +323,7 @@ impl Document {
         let written = field.and_then(|field| {
             let start = self.spans[words.start].0 as usize;
             let end = self.spans[words.end - 1].1 as usize;
-            self.text(batch, row_idx, field).get(start..end)
+            field.text(batch, row_idx).get(start..end)
         });
         written.unwrap_or_default().to_owned()
     }

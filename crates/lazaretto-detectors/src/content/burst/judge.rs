@@ -304,10 +304,10 @@ fn excess(items: &[&Unbound], class: Class, scale: &Scale<'_>) -> Option<(usize,
         chance * (count * (count + 1)) as f64 / class.share()
     };
     let n_large = items.partition_point(|item| item.records.len() as f64 >= large);
-    let tried = (1..=n_large)
+    let mut tried = (1..=n_large)
         .filter(|&count| scale.tells(class, items[count - 1].n_summed))
         .map(|count| (count, chance(count)));
-    tried.filter(|&(_, p)| p <= scale.alpha).last()
+    tried.rfind(|&(_, p)| p <= scale.alpha)
 }
 
 /// The bursts of a class with their p-value, the largest first. `unbound` come that way.
