@@ -42,22 +42,22 @@ const MAX_LISTED: usize = 10_000;
 ///   neighbours were searched) are paraphrases; chains through a dense region are not.
 /// - The sizes of groups of at least `min_copies` are tested against the dataset's habit of repeating
 ///   itself (a power law fitted to its small groups), for all of them together.
-/// - Floods beyond that at `alpha` are held back, all but the record with the most links, where the
-///   dataset has a column of texts or responses; vectors alone are for review. Groups with
-///   different labels are shown.
+/// - Floods beyond that at `alpha` are for review, without the record with the most links: what
+///   repeats itself in meaning can be a template, a price list, a format of answers, and only a
+///   person can tell. Smaller groups with different labels are shown.
 ///
 /// # Parameters
 /// - `ratio` (0.5): distance of linked records as a share of the ordinary nearest distance.
 /// - `min_copies` (8): fewest records of a flood.
-/// - `alpha` (0.001): largest chance of such sizes for a flood to be held back.
+/// - `alpha` (0.01): largest chance of such sizes for floods to be shown.
 ///
 /// # False positives
 /// Short answers that many prompts share, product variants, frames of a video: embeddings of
 /// what is naturally almost the same.
 ///
 /// # Limits
-/// Runs on request, because what is held back depends on how the embedding was made. Needs an embedding
-/// column, and neighbours of all records, which an index does not give (beyond some 250,000 records
+/// Runs on request and holds nothing back: on real news with embeddings of their words, the
+/// largest groups are natural. Needs an embedding column, and neighbours of all records, which an index does not give (beyond some 250,000 records
 /// of 64 dimensions it abstains).
 ///
 /// # Example
@@ -77,7 +77,7 @@ pub struct SemanticDuplicatesParams {
     pub ratio: f64,
     /// Fewest records of a flood, 3 or more.
     pub min_copies: u32,
-    /// Largest chance of the sizes of floods that are held back, 0 to 1.
+    /// Largest chance of the sizes of floods that are shown, 0 to 1.
     pub alpha: f64,
 }
 
@@ -86,7 +86,7 @@ impl Default for SemanticDuplicatesParams {
         Self {
             ratio: 0.5,
             min_copies: 8,
-            alpha: 1e-3,
+            alpha: 0.01,
         }
     }
 }
@@ -137,8 +137,6 @@ pub struct SemanticModel {
     p_value: f64,
     /// Records of the floods but their middles, ascending.
     flooding: Vec<u64>,
-    /// Whether there is something to read besides the vectors.
-    readable: bool,
 }
 
 fn nearest(neighbors: &Neighbors, record: usize) -> impl Iterator<Item = (u32, f32)> + '_ {
@@ -221,7 +219,7 @@ impl SemanticDuplicates {
             let chance = habit.size_p_value(groups[count - 1].size(), count);
             (count, (chance * large as f64).min(1.0))
         });
-        let proven = tried.rfind(|&(_, p_value)| p_value <= 0.05);
+        let proven = tried.rfind(|&(_, p_value)| p_value <= self.params.alpha);
         proven.unwrap_or((0, 1.0))
     }
 }
@@ -307,14 +305,11 @@ impl Detector for SemanticDuplicates {
         let floods = groups[..n_floods].iter();
         let mut flooding: Vec<u64> = floods.flat_map(|group| group.others.clone()).collect();
         flooding.sort_unstable();
-        let read = [Role::Text, Role::Prompt, Role::Response, Role::Messages];
-        let columns = &shared.facts.columns;
         Ok(SemanticModel {
             groups,
             n_floods,
             p_value,
             flooding,
-            readable: columns.iter().any(|column| read.contains(&column.role)),
         })
     }
 
@@ -342,12 +337,6 @@ impl Detector for SemanticDuplicates {
         _shared: &Shared,
         _evidence: Self::Evidence,
     ) -> Vec<Finding> {
-        let held = model.readable && model.p_value <= self.params.alpha;
-        let (action, severity) = if held {
-            (Action::Quarantine, Severity::Medium)
-        } else {
-            (Action::Review, Severity::Low)
-        };
         let (floods, rest) = model.groups.split_at(model.n_floods);
         let mut findings: Vec<Finding> = floods
             .iter()
@@ -358,12 +347,19 @@ impl Detector for SemanticDuplicates {
                     flood.others.len(),
                     flood.distance
                 );
-                let kind = "paraphrase-flood";
-                Finding::new(Self::SPEC.id, kind, severity, action, title, model.p_value)
-                    .with_records(flood.others.clone())
-                    .with_evidence("distance_inside_over_ordinary", flood.distance)
-                    .with_evidence("records_with_another_label", dissenting(&flood.classes))
-                    .with_evidence("floods_judged_together", model.n_floods)
+                let (kind, severity) = ("paraphrase-flood", Severity::Low);
+                Finding::new(
+                    Self::SPEC.id,
+                    kind,
+                    severity,
+                    Action::Review,
+                    title,
+                    model.p_value,
+                )
+                .with_records(flood.others.clone())
+                .with_evidence("distance_inside_over_ordinary", flood.distance)
+                .with_evidence("records_with_another_label", dissenting(&flood.classes))
+                .with_evidence("floods_judged_together", model.n_floods)
             })
             .collect();
         let contradictory: Vec<&Group> = rest
