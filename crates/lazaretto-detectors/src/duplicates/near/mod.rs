@@ -72,8 +72,9 @@ const MIN_COLUMNS: usize = 4;
 ///   all of them together. Of prompts with responses all but the middle are held back; floods of
 ///   plain texts are for review. So are short answers (at most four words) that differ where the
 ///   prompt is the same.
-/// - In a band each record is compared with four others. Where hundreds share a band, those that
-///   resemble none of the four and nothing else are reported, because they may resemble each other.
+/// - In a band each record is compared with four others. Records that share most of their bands with
+///   hundreds of others and resemble none of those they were compared with are reported, because
+///   they may resemble each other.
 ///
 /// Only the records with the flooding label are held back. Cluster sizes that a tenth of the
 /// dataset's records reach are its habit, and so is a table where a fifth of the rows have
@@ -483,8 +484,8 @@ impl Detector for NearDuplicates {
 fn overflow(crowded: &[u64]) -> Option<Finding> {
     let listed: Vec<u64> = crowded.iter().copied().take(MAX_LISTED).collect();
     let title = format!(
-        "{} records share a band of their signatures with hundreds of others and resemble none of \
-         the few they were compared with: near-copies among them may be missing",
+        "{} records share most bands of their signatures with hundreds of others and resemble none \
+         of the few they were compared with: near-copies among them may be missing",
         crowded.len()
     );
     let (kind, severity) = ("crowded-bucket", Severity::Info);
