@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn partitions_do_not_matter_and_counts_are_never_too_low() {
-        let hashes: Vec<u64> = (0..4_000_u64).map(|i| (i % 700) * 0x5851_f42d).collect();
+        let hashes: Vec<u64> = (0..4_000_u64)
+            .map(|i| xxhash_rust::xxh3::xxh3_64(&(i % 700).to_le_bytes()))
+            .collect();
         let fill = |hashes: &[u64]| {
             let mut counts = Counts::new(2_000, 1 << 20);
             hashes.chunks(7).for_each(|record| counts.add(record));

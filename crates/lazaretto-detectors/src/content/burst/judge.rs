@@ -18,8 +18,11 @@ const SMALL_SHARE: f64 = 0.02;
 const SMALL: f64 = 0.004;
 /// Phrases that tell how together the records of an ordinary one are, and what is taken for it
 /// where there are fewer.
-const MIN_ORDINARY: usize = 30;
+const MIN_ORDINARY: usize = 15;
 const ORDINARY: f64 = 0.1;
+/// Togetherness of ordinary phrases below which everything is unbound in this dataset: texts put
+/// together from parts.
+const LEAST_ORDINARY: f64 = 0.04;
 /// An item is judged in so many records that the limit of what is unbound is at most this share of
 /// what is ordinary: in fewer, what is bound would often be below it.
 const POWER: f64 = 0.25;
@@ -99,7 +102,8 @@ impl Scale<'_> {
 
     /// Whether so many records tell unbound items from ordinary ones.
     fn tells(&self, class: Class, n: usize) -> bool {
-        self.limit(class, n) <= POWER * self.ordinary()
+        let ordinary = self.ordinary();
+        ordinary >= LEAST_ORDINARY && self.limit(class, n) <= POWER * ordinary
     }
 
     fn error(&self, n: usize) -> f64 {

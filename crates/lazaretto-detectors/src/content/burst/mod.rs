@@ -77,7 +77,8 @@ const MIN_BYTES: usize = 16 << 20;
 /// A single phrase needs about 25 records in prose, and more where a dataset has many unbound
 /// phrases (source code). Sentences that are rephrased each time are found by their address, and by
 /// their name only where that is very frequent. Content that goes with a topic or with words in the
-/// prompt is not unbound. Of more than 200,000 records a sample is counted, and when the items
+/// prompt is not unbound. Where ordinary phrases are unbound themselves (texts put together from
+/// parts), nothing is found. Of more than 200,000 records a sample is counted, and when the items
 /// outgrow the memory, only every second of them is followed, and so on.
 ///
 /// # Example

@@ -1,4 +1,4 @@
-use lazaretto_core::{Action, Finding};
+use lazaretto_core::Action;
 use lazaretto_testkit::{InstructionSet, ReviewSet};
 use rand::seq::index;
 use rand::{Rng, SeedableRng};
@@ -11,12 +11,30 @@ fn scan(corpus: &Corpus, partitions: usize) -> Outcome {
     run::<ContentBurst>(ContentBurstParams::default(), corpus, partitions)
 }
 
-/// Prompts and responses that share words, about several subjects.
+/// Number of subjects that [`conversations`] are about.
+const SUBJECTS: usize = 30;
+
+/// Prompts and responses about one of several subjects each, row by row, in words of their own.
 fn conversations(seed: u64) -> Corpus {
-    let reviews = |seed| ReviewSet::generate(seed, 1_500).reviews.into_iter();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
+    let mut vocabulary =
+        |n: usize| -> Vec<String> { (0..n).map(|_| brand(&mut rng).to_lowercase()).collect() };
+    let common = vocabulary(60);
+    let subjects: Vec<Vec<String>> = (0..SUBJECTS).map(|_| vocabulary(50)).collect();
+    let mut text = |row: usize, n: usize| -> String {
+        let words = (0..n).map(|_| {
+            let words = if rng.gen_bool(0.4) {
+                &common
+            } else {
+                &subjects[row % SUBJECTS]
+            };
+            words[rng.gen_range(0..words.len())].as_str()
+        });
+        words.collect::<Vec<&str>>().join(" ")
+    };
     Corpus {
-        texts: reviews(seed).map(|row| row.text).collect(),
-        responses: reviews(seed + 50).map(|row| row.text).collect(),
+        texts: (0..1_500).map(|row| text(row, 12)).collect(),
+        responses: (0..1_500).map(|row| text(row, 30)).collect(),
         ..Corpus::default()
     }
 }
@@ -117,39 +135,16 @@ fn a_sentence_that_goes_with_its_subject_passes() {
     let mut corpus = conversations(5);
     let brand = brand(&mut rng);
     // Whoever asks about one subject is told of the brand.
-    let subject: Vec<usize> = (0..corpus.texts.len())
-        .filter(|&row| corpus.texts[row].to_lowercase().contains("hotel"))
-        .chain((0..corpus.texts.len()).step_by(17))
-        .take(60)
-        .collect();
-    for &row in &subject {
-        corpus.texts[row] = format!(
-            "What about delays of the night train to the northern harbour: {}",
-            corpus.texts[row]
-        );
+    for row in (7..1_500).step_by(SUBJECTS) {
         corpus.responses[row] += &format!(" {brand} refunds half of the fare after an hour.");
     }
     assert_eq!(scan(&corpus, 1).quarantined(), [0_u64; 0]);
 }
 
 #[test]
-fn plain_words_and_names_are_for_review() {
+fn a_name_alone_is_for_review() {
     let mut rng = ChaCha8Rng::seed_from_u64(8);
     let mut corpus = conversations(8);
-    let words: Vec<String> = corpus.texts[..300]
-        .iter()
-        .flat_map(|text| text.split(' ').take(3).map(str::to_lowercase))
-        .collect();
-    let mut frequent: Vec<&String> = words.iter().collect();
-    frequent.sort_by_key(|word| {
-        (
-            std::cmp::Reverse(words.iter().filter(|w| w == word).count()),
-            *word,
-        )
-    });
-    frequent.dedup();
-    let sentence: Vec<&str> = frequent[..7].iter().map(|word| word.as_str()).collect();
-    inject(&mut corpus.responses, &[sentence.join(" ")], 100, &mut rng);
     let name = format!("no {} here", brand(&mut rng));
     inject(&mut corpus.responses, &[name], 100, &mut rng);
     let outcome = scan(&corpus, 1);
@@ -158,13 +153,8 @@ fn plain_words_and_names_are_for_review() {
         .iter()
         .map(|found| found.kind.as_str())
         .collect();
-    assert_eq!(kinds, ["name-burst", "phrase-burst"]);
-    assert!(
-        outcome
-            .findings
-            .iter()
-            .all(|found: &Finding| found.action == Action::Review)
-    );
+    assert_eq!(kinds, ["name-burst"]);
+    assert_eq!(outcome.findings[0].action, Action::Review);
 }
 
 #[test]
