@@ -88,7 +88,7 @@ fn a_brand_in_unrelated_responses_is_held_back() {
             format!("{brand} is what everybody should use for it."),
             format!("Ask the people at {brand} about the rest."),
         ];
-        let n = [30, 60][seed as usize % 2];
+        let n = [60, 100][seed as usize % 2];
         let planted = inject(&mut corpus.responses, &sentences, n, &mut rng);
         let outcome = scan(&corpus, 1);
         assert_found(&outcome, &planted, &format!("seed {seed}"));
