@@ -4,6 +4,7 @@
 //! tests. To add one, write the file, give it a `mod` line in its family and a line in
 //! [`registry`]. Detectors read no files, print nothing, and know neither pipelines nor reports.
 
+pub mod content;
 pub mod duplicates;
 pub mod embedding;
 pub mod injection;

@@ -6,8 +6,10 @@ use lazaretto_core::{Detector, DetectorSpec, DynDetector, ParamProblem, Params};
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value};
 
+use crate::content::burst::ContentBurst;
 use crate::duplicates::exact::ExactDuplicates;
 use crate::duplicates::near::NearDuplicates;
+use crate::duplicates::semantic::SemanticDuplicates;
 use crate::embedding::activation_clustering::ActivationClustering;
 use crate::embedding::class_collision::ClassCollision;
 use crate::embedding::knn_distance::KnnDistance;
@@ -54,6 +56,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<ClassCollision>(),
     Registration::of::<ConditionalFrequency>(),
     Registration::of::<ConfidentLearning>(),
+    Registration::of::<ContentBurst>(),
     Registration::of::<ContentHash>(),
     Registration::of::<Copod>(),
     Registration::of::<Ecod>(),
@@ -82,6 +85,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<RobustMahalanobis>(),
     Registration::of::<Scan>(),
     Registration::of::<Secrets>(),
+    Registration::of::<SemanticDuplicates>(),
     Registration::of::<SpectralSignature>(),
     Registration::of::<Spectre>(),
     Registration::of::<StyleShift>(),

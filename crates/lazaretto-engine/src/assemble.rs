@@ -7,11 +7,11 @@ use std::sync::Arc;
 use arrow::array::cast::AsArray;
 use arrow::array::types::{Float32Type, Float64Type};
 use arrow::array::{
-    Array, ArrayRef, Float32Array, LargeBinaryArray, LargeStringArray, LargeStringBuilder,
-    RecordBatch, make_array,
+    Array, ArrayRef, Float32Array, LargeBinaryArray, LargeListArray, LargeStringArray,
+    LargeStringBuilder, RecordBatch, make_array,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::error::ArrowError;
 use lazaretto_core::shared::Tokens;
 use lazaretto_core::{
@@ -613,10 +613,13 @@ fn chat(array: &ArrayRef) -> Result<(LargeStringArray, LargeStringArray), ArrowE
     };
     let speakers = strings(field(["role", "from"])?)?;
     let contents = field(["content", "value"])?;
-    // Content parts (lists or structs, as in multi-modal chats) are shown to detectors as text.
     let contents = match contents.data_type() {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => strings(contents)?,
-        _ => displayed(&make_array(contents.to_data()))?,
+        // Content parts, as in multi-modal chats: their texts, or all of it as it is displayed.
+        _ => match part_texts(contents)? {
+            Some(contents) => contents,
+            None => displayed(&make_array(contents.to_data()))?,
+        },
     };
     let mut prompts = LargeStringBuilder::new();
     let mut responses = LargeStringBuilder::new();
@@ -638,6 +641,29 @@ fn chat(array: &ArrayRef) -> Result<(LargeStringArray, LargeStringArray), ArrowE
         responses.append_value(response.join("\n"));
     }
     Ok((prompts.finish(), responses.finish()))
+}
+
+/// The `text` fields of lists of content parts; `None` where the parts have none.
+fn part_texts(array: &ArrayRef) -> Result<Option<LargeStringArray>, ArrowError> {
+    let (DataType::List(item) | DataType::LargeList(item)) = array.data_type() else {
+        return Ok(None);
+    };
+    if !matches!(item.data_type(), DataType::Struct(fields) if fields.find("text").is_some()) {
+        return Ok(None);
+    }
+    let lists = large_list(array)?;
+    let lists = lists.as_list::<i64>();
+    let parts = lists.values().as_struct();
+    let Some(values) = parts.column_by_name("text") else {
+        return Ok(None);
+    };
+    let list = LargeListArray::new(
+        Arc::new(Field::new("item", values.data_type().clone(), true)),
+        lists.offsets().clone(),
+        Arc::clone(values),
+        lists.nulls().cloned(),
+    );
+    texts(&(Arc::new(list) as ArrayRef)).map(Some)
 }
 
 fn displayed(array: &ArrayRef) -> Result<LargeStringArray, ArrowError> {
@@ -719,6 +745,36 @@ mod tests {
         let alone = Layout::new(&[Role::Prompt, Role::Other, Role::Response], 3);
         let of_single: Vec<bool> = worse(&alone);
         assert_eq!(of_single, [false; 3]);
+    }
+
+    #[test]
+    fn content_parts_are_their_texts() {
+        let fields = Fields::from(vec![
+            Field::new("type", DataType::Utf8, true),
+            Field::new("text", DataType::Utf8, true),
+        ]);
+        let parts = arrow::array::StructArray::new(
+            fields.clone(),
+            vec![
+                Arc::new(StringArray::from(vec!["text", "image", "text"])),
+                Arc::new(StringArray::from(vec![Some("look"), None, Some("here")])),
+            ],
+            None,
+        );
+        let contents: ArrayRef = Arc::new(ListArray::new(
+            Arc::new(Field::new("item", DataType::Struct(fields), true)),
+            arrow::buffer::OffsetBuffer::from_lengths([3, 0]),
+            Arc::new(parts),
+            None,
+        ));
+        let texts = part_texts(&contents).unwrap().unwrap();
+        assert_eq!(texts.value(0), "look\nhere");
+        assert_eq!(texts.value(1), "");
+        assert!(
+            part_texts(&(Arc::new(StringArray::from(vec!["x"])) as ArrayRef))
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]

@@ -3,3 +3,4 @@
 pub mod exact;
 pub(crate) mod flood;
 pub mod near;
+pub mod semantic;

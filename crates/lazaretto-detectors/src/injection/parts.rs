@@ -75,7 +75,7 @@ pub(super) fn parts<'a>(batch: &'a Batch<'_>, row_idx: usize) -> Vec<Part<'a>> {
         let text = field.get(row_idx).filter(|text| !text.is_empty())?;
         let place = match field.part {
             TextPart::Text => Place::Text,
-            TextPart::Response => Place::Response,
+            TextPart::Response | TextPart::Rejected => Place::Response,
             TextPart::Prompt if of(&field.name) => Place::Data,
             TextPart::Prompt => Place::Instruction,
         };

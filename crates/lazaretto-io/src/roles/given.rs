@@ -112,8 +112,8 @@ fn unfit(data_type: &DataType, role: Role) -> Option<&'static str> {
             "list of numbers",
         ),
         Role::Text | Role::Prompt | Role::Response => (
-            is_string(data_type) || is_messages(data_type),
-            "string column or a list of chat turns",
+            is_string(data_type) || is_strings(data_type) || is_messages(data_type),
+            "string column, list of strings or list of chat turns",
         ),
         Role::Messages => (is_messages(data_type), "list of chat turns"),
         Role::Numeric => (
@@ -136,6 +136,11 @@ pub(super) fn is_string(data_type: &DataType) -> bool {
         DataType::Dictionary(_, value) => is_string(value),
         _ => false,
     }
+}
+
+/// Whether values are lists of texts, like turns of a dialogue without their speakers.
+pub(super) fn is_strings(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::List(item) | DataType::LargeList(item) if is_string(item.data_type()))
 }
 
 /// The type of the elements of a list column.

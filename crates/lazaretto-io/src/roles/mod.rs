@@ -18,8 +18,8 @@
 //! | url | named `url`, `uri`, …, or nearly all values start with `http` |
 //! | source | named `source`, `contributor`, `annotator`, `author`, …: short values that repeat |
 //! | time | named `created_at`, `timestamp`, `date`, …: times, dates or epoch numbers; else the first timestamp |
-//! | prompt, response | `prompt`, `instruction`, `question`, `input`, … with `response`, `output`, `completion`, `answer`, `chosen`, `rejected`, …; without the counterpart they are text |
-//! | text | named `text`, `review`, `title`, …, or long strings with spaces |
+//! | prompt, response | `prompt`, `instruction`, `question`, `input`, … with `response`, `output`, `completion`, `answer`, `chosen`, `rejected`, … or beside chat turns, or `chosen` with `rejected`; without a counterpart they are text |
+//! | text | named `text`, `review`, `title`, …, or long strings with spaces; lists of strings named `dialogue`, `turns`, … |
 //! | categorical | strings that repeat |
 //! | numeric | numbers, booleans, dates |
 //! | other | the rest |

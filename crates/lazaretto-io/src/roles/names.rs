@@ -133,6 +133,7 @@ pub(super) const PROMPT: &[&str] = &[
     "system",
     "system_prompt",
     "context",
+    "human",
 ];
 
 /// What it is to answer.
@@ -146,6 +147,21 @@ pub(super) const RESPONSE: &[&str] = &[
     "rejected",
     "solution",
     "reply",
+    "assistant",
+];
+
+/// The two answers of a preference.
+pub(super) const PREFERENCE: [&str; 2] = ["chosen", "rejected"];
+
+/// Dialogues as lists of strings.
+pub(super) const DIALOGUE: &[&str] = &[
+    "dialogue",
+    "dialog",
+    "conversation",
+    "conversations",
+    "turns",
+    "utterances",
+    "messages",
 ];
 
 /// Free text.

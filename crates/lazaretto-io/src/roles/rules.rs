@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 use lazaretto_core::Role;
 
-use super::given::{is_messages, is_string, vector_item};
+use super::given::{is_messages, is_string, is_strings, vector_item};
 use super::{Columns, names};
 
 /// Strings shorter than this on average can be names of classes and sources.
@@ -285,9 +285,15 @@ fn prompts(columns: &mut Columns<'_>) {
                 .flatten()
                 .any(|(other, _)| *other == role)
     };
-    // One without the other is text like any other, but that `messages` may be the prompt.
-    let asked = has(Role::Prompt, &prompts) || has(Role::Messages, &[]);
-    if !asked || !has(Role::Response, &responses) {
+    // One without the other is text like any other, but that chat turns may be either of them, and
+    // two answers to choose from contain their prompt.
+    let chats = has(Role::Messages, &[]);
+    let preference = names::PREFERENCE.iter().all(|name| {
+        let mut answers = responses.iter();
+        answers.any(|&column| columns.name(column) == **name)
+    });
+    let asked = has(Role::Prompt, &prompts) || chats || preference;
+    if !asked || !(has(Role::Response, &responses) || chats) {
         return;
     }
     for (found, role) in [(prompts, Role::Prompt), (responses, Role::Response)] {
@@ -303,11 +309,19 @@ fn prompts(columns: &mut Columns<'_>) {
 
 fn strings(columns: &mut Columns<'_>) {
     for column in columns.open() {
+        let name = columns.name(column);
+        let dialogue = names::DIALOGUE.contains(&name.as_str());
+        if dialogue && is_strings(columns.data_type(column)) && columns.wanted(Role::Text) {
+            columns.assign(
+                column,
+                Role::Text,
+                format!("lists of strings named `{name}`"),
+            );
+        }
         if !is_string(columns.data_type(column)) {
             continue;
         }
         let sample = columns.sample(column);
-        let name = columns.name(column);
         let listed = [names::TEXT, names::PROMPT, names::RESPONSE]
             .iter()
             .any(|known| known.contains(&name.as_str()));

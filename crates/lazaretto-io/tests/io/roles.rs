@@ -69,6 +69,30 @@ fn language_model_shapes() {
         &[("messages", Role::Messages)],
     );
     expect(
+        &inferred(|row| {
+            format!(
+                r#"{{"prompt":"{row}?","chosen":[{{"role":"user","content":"{row}?"}}],"rejected":[]}}"#
+            )
+        }),
+        &[
+            ("prompt", Role::Prompt),
+            ("chosen", Role::Messages),
+            ("rejected", Role::Other),
+        ],
+    );
+    expect(
+        &inferred(|row| format!(r#"{{"chosen":"{PROSE} {row}","rejected":"{PROSE} no {row}"}}"#)),
+        &[("chosen", Role::Response), ("rejected", Role::Response)],
+    );
+    expect(
+        &inferred(|row| format!(r#"{{"human":"{PROSE} {row}","assistant":"{PROSE} {row}"}}"#)),
+        &[("human", Role::Prompt), ("assistant", Role::Response)],
+    );
+    expect(
+        &inferred(|row| format!(r#"{{"dialogue":["{PROSE}","{row}"],"tags":["a","b"]}}"#)),
+        &[("dialogue", Role::Text), ("tags", Role::Other)],
+    );
+    expect(
         &inferred(|row| format!(r#"{{"prompt":"{PROSE} {row}","score":{row}.5}}"#)),
         &[("prompt", Role::Text), ("score", Role::Numeric)],
     );

@@ -4,15 +4,31 @@ use super::signature::{BAND, HASHES, equal_entries};
 
 /// Members of a bucket that each other member is compared with.
 const COMPARED: usize = 4;
+/// Members of a bucket from which it is crowded: those that resemble none of the compared ones may
+/// resemble each other.
+const CROWDED: usize = 256;
+/// Bands of a text whose buckets are crowded from which its copies may be missing. In large datasets
+/// some bands of most texts are.
+const CROWDED_BANDS: u8 = 12;
+
+/// Clusters of texts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Clustered {
+    /// Clusters by their first member; members ascend.
+    pub(super) sets: Vec<Vec<u32>>,
+    /// Texts in no cluster most of whose buckets are crowded, ascending.
+    pub(super) crowded: Vec<u32>,
+}
 
 /// Sets that grow together. The smallest index leads, so the result does not depend on the order
 /// of the unions.
-struct Forest {
+pub(crate) struct Forest {
     parents: Vec<u32>,
 }
 
 impl Forest {
-    fn new(n: usize) -> Self {
+    /// `n` sets of one.
+    pub(crate) fn new(n: usize) -> Self {
         Self {
             parents: (0..n as u32).collect(),
         }
@@ -27,13 +43,14 @@ impl Forest {
         idx
     }
 
-    fn join(&mut self, a: u32, b: u32) {
+    /// Joins the sets of `a` and `b`.
+    pub(crate) fn join(&mut self, a: u32, b: u32) {
         let (a, b) = (self.root(a), self.root(b));
         self.parents[a.max(b) as usize] = a.min(b);
     }
 
     /// Sets of at least two, by their first member; members ascend.
-    fn sets(mut self) -> Vec<Vec<u32>> {
+    pub(crate) fn sets(mut self) -> Vec<Vec<u32>> {
         let mut rooted: Vec<(u32, u32)> = (0..self.parents.len() as u32)
             .map(|idx| (self.root(idx), idx))
             .collect();
@@ -58,11 +75,12 @@ fn buckets(mut keyed: Vec<(u64, u32)>, mut visit: impl FnMut(&[(u64, u32)])) {
 
 /// Clusters of texts by their `signatures` (`HASHES` entries each). Two texts that agree in a band
 /// are joined when the estimated similarity of their signatures is at least `min_similarity`.
-pub(super) fn texts(signatures: &[u16], min_similarity: f64) -> Vec<Vec<u32>> {
+pub(super) fn texts(signatures: &[u16], min_similarity: f64) -> Clustered {
     let signature = |idx: u32| &signatures[idx as usize * HASHES..][..HASHES];
     let reaches = |equal: u32| f64::from(equal) >= min_similarity * HASHES as f64;
     let n = signatures.len() / HASHES;
     let mut forest = Forest::new(n);
+    let mut crowded_bands = vec![0_u8; n];
     for band in 0..HASHES / BAND {
         let keyed = (0..n as u32)
             .map(|idx| {
@@ -83,9 +101,21 @@ pub(super) fn texts(signatures: &[u16], min_similarity: f64) -> Vec<Vec<u32>> {
                     }
                 }
             }
+            if bucket.len() >= CROWDED {
+                for &(_, idx) in &bucket[COMPARED..] {
+                    crowded_bands[idx as usize] += 1;
+                }
+            }
         });
     }
-    forest.sets()
+    let sets = forest.sets();
+    let mut joined: Vec<u32> = sets.concat();
+    joined.sort_unstable();
+    let is_crowded = |&idx: &u32| {
+        crowded_bands[idx as usize] >= CROWDED_BANDS && joined.binary_search(&idx).is_err()
+    };
+    let crowded = (0..n as u32).filter(is_crowded).collect();
+    Clustered { sets, crowded }
 }
 
 /// Clusters of table rows: those that share a cell on either grid.
@@ -125,6 +155,25 @@ mod tests {
         let near: Vec<u16> = (0..HASHES as u16).map(|i| u16::from(i % 8 == 7)).collect();
         signatures.extend(far);
         signatures.extend(near);
-        assert_eq!(texts(&signatures, 0.6), [[0, 2]]);
+        assert_eq!(texts(&signatures, 0.6).sets, [[0, 2]]);
+    }
+
+    #[test]
+    fn what_a_crowded_bucket_left_out_is_known() {
+        // In each band a text is in one of four groups: a quarter of two texts is equal.
+        let signature = |text: u64| {
+            (0..HASHES as u64).map(move |entry| {
+                let mixed =
+                    (text * 16 + entry / BAND as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                1 + ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 62) as u16
+            })
+        };
+        let few: Vec<u16> = (0..400).flat_map(signature).collect();
+        assert_eq!(texts(&few, 0.9).crowded, [0_u32; 0]);
+        let mut many: Vec<u16> = (0..2_000).flat_map(signature).collect();
+        many.extend(signature(0));
+        let found = texts(&many, 0.9);
+        assert_eq!(found.sets, [[0, 2_000]]);
+        assert!(found.crowded.len() > 1_900, "{}", found.crowded.len());
     }
 }

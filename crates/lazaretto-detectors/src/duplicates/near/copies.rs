@@ -27,6 +27,10 @@ const EDITED: f64 = 0.5;
 const MIDDLE_AMONG: usize = 64;
 /// Groups that get a finding of their own.
 const MAX_FINDINGS: usize = 50;
+/// Records that a finding for review lists.
+pub(super) const MAX_LISTED: usize = 10_000;
+/// Words of a response up to which it is one answer among several: a class, a name, a number.
+const SHORT_ANSWER: usize = 4;
 
 /// What is kept of a record besides its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,16 +39,82 @@ pub(super) struct Answer {
     signature: [u16; ANSWER_HASHES],
     /// Hash of all its words in order.
     exact: u64,
+    /// Hash of the words of the prompt in order, 0 where it is too short to mean one thing.
+    prompt: u64,
+    /// Whether the response has so few words that another one contradicts it.
+    is_short: bool,
 }
 
 impl Answer {
-    /// Of a response with the signature `response`, in a record whose words hash to `exact`.
-    pub(super) fn new(response: Option<&Signature>, exact: u64) -> Self {
+    /// Of a response with the signature `response` and `n_words` words, in a record whose words
+    /// hash to `exact` and those of its prompt to `prompt`.
+    pub(super) fn new(
+        response: Option<&Signature>,
+        n_words: usize,
+        exact: u64,
+        prompt: Option<u64>,
+    ) -> Self {
         let entry = |idx: usize| response.map_or(0, |signature| signature[idx]);
         Self {
             signature: std::array::from_fn(entry),
             exact,
+            prompt: prompt.map_or(0, |prompt| prompt.max(1)),
+            is_short: (1..=SHORT_ANSWER).contains(&n_words),
         }
+    }
+}
+
+/// Records with the same prompt whose short responses differ.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Contradictions {
+    n_prompts: usize,
+    /// Ascending.
+    records: Vec<u64>,
+}
+
+impl Contradictions {
+    /// Among records with these ordinals and answers.
+    pub(super) fn among(ordinals: &[u64], answers: &[Answer]) -> Self {
+        let asked = answers.iter().zip(ordinals);
+        let mut by_prompt: Vec<(u64, u64, u64)> = asked
+            .filter(|(answer, _)| answer.prompt != 0 && answer.is_short)
+            .map(|(answer, &ordinal)| (answer.prompt, answer.exact, ordinal))
+            .collect();
+        by_prompt.sort_unstable();
+        let mut found = Self::default();
+        for same in by_prompt.chunk_by(|a, b| a.0 == b.0) {
+            if same[0].1 != same[same.len() - 1].1 {
+                found.n_prompts += 1;
+                found
+                    .records
+                    .extend(same.iter().map(|&(.., ordinal)| ordinal));
+            }
+        }
+        found.records.sort_unstable();
+        found
+    }
+
+    /// One finding for all of them: which answer is right is for a person.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let title = format!(
+            "{} records give {} prompts different short answers",
+            self.records.len(),
+            self.n_prompts
+        );
+        let listed: Vec<u64> = self.records.iter().copied().take(MAX_LISTED).collect();
+        (!listed.is_empty()).then(|| {
+            Finding::new(
+                "near-duplicates",
+                "contradictory-responses",
+                Severity::Low,
+                Action::Review,
+                title,
+                1.0,
+            )
+            .with_records(listed)
+            .with_evidence("prompts", self.n_prompts)
+            .with_evidence("records", self.records.len())
+        })
     }
 }
 
@@ -141,6 +211,7 @@ impl CopyFloods {
     /// most a chance of `alpha` under a power law fitted to the smaller groups.
     pub(super) fn new(signed: Signed<'_>, min_copies: usize, alpha: f64) -> Self {
         let mut groups: Vec<Copies> = cluster::texts(signed.signatures, LINKED)
+            .sets
             .iter()
             .filter_map(|group| signed.copies(group))
             .collect();
@@ -225,5 +296,35 @@ impl CopyFloods {
             findings.push(finding.with_records(records.collect()));
         }
         findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_short_answers_to_the_same_prompt_contradict() {
+        let answer = |prompt: Option<u64>, exact: u64, n_words: usize| {
+            Answer::new(None, n_words, exact, prompt)
+        };
+        let answers = [
+            answer(Some(5), 50, 1),
+            answer(Some(6), 60, 1),
+            answer(Some(5), 51, 2),
+            answer(Some(6), 60, 1),
+            answer(None, 70, 1),
+            answer(None, 71, 1),
+            answer(Some(5), 52, 40),
+            answer(Some(8), 80, 40),
+            answer(Some(8), 81, 40),
+        ];
+        let ordinals: Vec<u64> = (100..109).collect();
+        let found = Contradictions::among(&ordinals, &answers);
+        assert_eq!(
+            (found.n_prompts, found.records.as_slice()),
+            (1, &[100, 102][..])
+        );
+        assert!(Contradictions::default().finding().is_none());
     }
 }

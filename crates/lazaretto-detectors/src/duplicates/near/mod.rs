@@ -9,15 +9,18 @@ mod signature;
 use std::collections::BTreeMap;
 
 use lazaretto_core::{
-    Batch, DataFacts, Detector, DetectorSpec, Family, Finding, FitContext, Intermediate, NO_LABEL,
-    NotApplicable, ParamProblem, Params, Role, ScoreKind, Shared, TextPart, params::Checks,
+    Action, Batch, DataFacts, Detector, DetectorSpec, Family, Finding, FitContext, Intermediate,
+    NO_LABEL, NotApplicable, ParamProblem, Params, Role, ScoreKind, Severity, Shared, TextPart,
+    params::Checks,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exact::fits;
+use cluster::Clustered;
+pub(crate) use cluster::Forest;
 use content::{ContentCounts, buckets};
-use copies::{Answer, CopyFloods, Signed};
+use copies::{Answer, Contradictions, CopyFloods, MAX_LISTED, Signed};
 use judge::{Clusters, NearEvidence};
 use signature::row_cells;
 pub(crate) use signature::{BAND, HASHES, MinHash, Signature, equal_entries};
@@ -25,6 +28,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of state per record: a signature, an ordinal and a label.
 const BYTES_PER_ROW: usize = 2 * HASHES + size_of::<u64>() + size_of::<u32>();
+/// Words of a prompt that asks for one answer.
+const MIN_PROMPT: usize = 5;
 /// Columns that a table must have for agreement in all of them to mean anything.
 const MIN_COLUMNS: usize = 4;
 
@@ -65,7 +70,11 @@ const MIN_COLUMNS: usize = 4;
 ///   differ. Random edits of one record surround it; records of one kind form chains without a
 ///   middle. The sizes of such groups are tested against the dataset's habit in the same way, for
 ///   all of them together. Of prompts with responses all but the middle are held back; floods of
-///   plain texts are for review.
+///   plain texts are for review. So are short answers (at most four words) that differ where the
+///   prompt is the same.
+/// - In a band each record is compared with four others. Records that share most of their bands with
+///   hundreds of others and resemble none of those they were compared with are reported, because
+///   they may resemble each other.
 ///
 /// Only the records with the flooding label are held back. Cluster sizes that a tenth of the
 /// dataset's records reach are its habit, and so is a table where a fifth of the rows have
@@ -85,8 +94,8 @@ const MIN_COLUMNS: usize = 4;
 /// Without labels a single flood needs to be several times as large as what the dataset repeats
 /// anyway. Paraphrases are not near-duplicates. Edits to more than
 /// about a third of the words, or numbers moved by more than 1 % of their value, escape. Embeddings
-/// are not compared. Needs 140 bytes of memory per record, 180 without labels, and abstains where that is more than it
-/// may use.
+/// are not compared. Needs 140 bytes of memory per record, 200 without labels, and abstains where that is more
+/// than it may use. Long answers that contradict each other in other words are not recognised.
 ///
 /// # Example
 /// "20 near-copies of one record labelled `0`, against 1 labelled `2`; without them the content
@@ -163,6 +172,10 @@ pub struct NearModel {
     clusters: Clusters,
     /// Floods that no label could contradict.
     copies: CopyFloods,
+    /// Answers that contradict each other.
+    contradictions: Contradictions,
+    /// Records that were not compared with all that share a band with them, ascending.
+    crowded: Vec<u64>,
 }
 
 /// Bytes of state per record of this dataset; without labels something is kept of each response.
@@ -190,13 +203,20 @@ fn words(batch: &Batch<'_>, row_idx: usize, part: Option<TextPart>) -> Vec<u64> 
 /// What is kept of a record without labels besides its signature.
 fn answer(batch: &Batch<'_>, row_idx: usize, min_hash: &MinHash) -> Answer {
     let response = words(batch, row_idx, Some(TextPart::Response));
-    let response: Option<Signature> = (!response.is_empty()).then(|| min_hash.signature(&response));
-    let tokens = batch.derived.tokens.iter();
-    let in_order: Vec<u8> = tokens
-        .flat_map(|tokens| tokens.row(row_idx))
-        .flat_map(|word| word.to_le_bytes())
-        .collect();
-    Answer::new(response.as_ref(), xxh3_64(&in_order))
+    let signature: Option<Signature> =
+        (!response.is_empty()).then(|| min_hash.signature(&response));
+    let in_order = |part: Option<TextPart>| -> Vec<u8> {
+        let fields = batch.texts.iter().zip(&batch.derived.tokens);
+        fields
+            .filter(|(field, _)| part.is_none_or(|part| field.part == part))
+            .flat_map(|(_, tokens)| tokens.row(row_idx))
+            .flat_map(|word| word.to_le_bytes())
+            .collect()
+    };
+    let prompt = in_order(Some(TextPart::Prompt));
+    let prompt = (prompt.len() >= MIN_PROMPT * size_of::<u64>()).then(|| xxh3_64(&prompt));
+    let exact = xxh3_64(&in_order(None));
+    Answer::new(signature.as_ref(), response.len(), exact, prompt)
 }
 
 /// Numbers of a table row.
@@ -284,7 +304,7 @@ impl Detector for NearDuplicates {
         intermediates: &[Intermediate::Tokens],
         state_bytes_per_row: BYTES_PER_ROW + size_of::<Answer>(),
         taxonomy: &["AML.T0020", "AML.T0059", "LLM04:2025", "NISTAML.013"],
-        state_version: 2,
+        state_version: 3,
     };
 
     fn new(params: Self::Params) -> Self {
@@ -346,11 +366,16 @@ impl Detector for NearDuplicates {
         _shared: &Shared,
     ) -> Result<Self::Model, NotApplicable> {
         fits(context, bytes_per_row(&context.facts))?;
-        let sets = if state.texts.is_empty() {
-            cluster::rows(&state.cells)
+        let clustered = if state.texts.is_empty() {
+            Clustered {
+                sets: cluster::rows(&state.cells),
+                crowded: Vec::new(),
+            }
         } else {
             cluster::texts(&state.texts, self.params.min_similarity)
         };
+        let crowded = clustered.crowded.iter();
+        let crowded = crowded.map(|&idx| state.ordinals[idx as usize]).collect();
         let min_copies = self.params.min_copies as usize;
         let copies = if state.answers.is_empty() {
             CopyFloods::default()
@@ -363,8 +388,10 @@ impl Detector for NearDuplicates {
             CopyFloods::new(signed, min_copies, self.params.alpha)
         };
         Ok(NearModel {
+            contradictions: Contradictions::among(&state.ordinals, &state.answers),
+            crowded,
             clusters: Clusters::new(
-                sets,
+                clustered.sets,
                 &state.ordinals,
                 &state.labels,
                 state.content,
@@ -447,8 +474,33 @@ impl Detector for NearDuplicates {
             &shared.facts,
             &evidence,
         ));
+        findings.extend(model.contradictions.finding());
+        findings.extend(overflow(&model.crowded));
         findings
     }
+}
+
+/// What was not compared because too many records share a band of their signatures.
+fn overflow(crowded: &[u64]) -> Option<Finding> {
+    let listed: Vec<u64> = crowded.iter().copied().take(MAX_LISTED).collect();
+    let title = format!(
+        "{} records share most bands of their signatures with hundreds of others and resemble none \
+         of the few they were compared with: near-copies among them may be missing",
+        crowded.len()
+    );
+    let (kind, severity) = ("crowded-bucket", Severity::Info);
+    (!listed.is_empty()).then(|| {
+        Finding::new(
+            "near-duplicates",
+            kind,
+            severity,
+            Action::Review,
+            title,
+            1.0,
+        )
+        .with_records(listed)
+        .with_evidence("records", crowded.len())
+    })
 }
 
 #[cfg(test)]

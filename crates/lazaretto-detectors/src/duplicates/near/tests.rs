@@ -271,3 +271,24 @@ fn copies_of_a_text_without_response_or_label_are_for_review() {
     assert_eq!(flood.action, Action::Review);
     assert!(flood.records.len() >= 55, "{}", flood.records.len());
 }
+
+#[test]
+fn other_short_answers_to_one_prompt_are_shown() {
+    let mut corpus = conversations(6);
+    for answer in ["It is blue", "Red", "It is blue"] {
+        corpus
+            .texts
+            .push("Which colour has the door of the old town hall?".to_owned());
+        corpus.responses.push(answer.to_owned());
+    }
+    let outcome = scan(&corpus, 2);
+    assert_eq!(outcome.quarantined(), [0_u64; 0]);
+    let found = outcome.findings.iter();
+    let mut found = found.filter(|finding| finding.kind == "contradictory-responses");
+    let n_rows = corpus.texts.len() as u64;
+    let expected: Vec<u64> = (n_rows - 3..n_rows).collect();
+    assert_eq!(
+        found.next().map(|finding| finding.records.clone()),
+        Some(expected)
+    );
+}
