@@ -302,6 +302,8 @@ impl<'a> Scan<'a> {
         progress.phase("checking that nothing was lost", dataset.n_rows(), 0);
         let conservation = check_and_sync(&dataset, run)?;
         agree(&conservation, &judged.counts)?;
+        // Whoever was told that the run stops must not find it finished.
+        dataset.check_cancelled()?;
         clock.lap("check");
         clock.write(settings, run)?;
         let manifest = scan.manifest(&report, run)?;

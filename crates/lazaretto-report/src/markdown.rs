@@ -101,7 +101,7 @@ fn one_campaign(out: &mut String, campaign: &CampaignReport) {
         .findings
         .iter()
         .take(MAX_ROWS)
-        .map(|id| prose(id))
+        .map(|id| prose(&shorten(id, MAX_NAME)))
         .collect();
     let _ = writeln!(out, "  - findings: {}", findings.join(", "));
 }
