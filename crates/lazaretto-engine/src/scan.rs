@@ -27,6 +27,7 @@ use crate::compare::nearest_passing;
 use crate::embedder::{self, Installed};
 use crate::error::EngineError;
 use crate::evaluation;
+use crate::examples::Examples;
 use crate::judge::{Judged, calibrate, finding_id, null_scores};
 use crate::memory::give_back;
 use crate::plan::{Plan, Planned};
@@ -138,6 +139,14 @@ fn staged(
     }
 }
 
+fn warn_of_unreadable(dataset: &Dataset, progress: &dyn Progress) {
+    for file in dataset.files() {
+        if let Some(problem) = &file.problem {
+            progress.warn(&redact(&format!("unscanned: {problem}")));
+        }
+    }
+}
+
 /// Measures phases.
 pub(crate) struct Clock {
     started: std::time::Instant,
@@ -219,11 +228,7 @@ impl<'a> Scan<'a> {
             discovery,
             open_options(settings, scratch.clone(), &request.cancel),
         )?;
-        for file in dataset.files() {
-            if let Some(problem) = &file.problem {
-                progress.warn(&redact(&format!("unscanned: {problem}")));
-            }
-        }
+        warn_of_unreadable(&dataset, progress);
         let roles: RolePlan =
             assign_roles(&dataset, &settings.roles).map_err(EngineError::Roles)?;
         let (trusted, evaluation) = Self::open_beside(request, &scratch)?;
@@ -273,9 +278,7 @@ impl<'a> Scan<'a> {
         let features_described = features.describe().into_iter().chain(notes).collect();
         drop((features, shared));
         give_back();
-        let mut examples = summary::examples(&judged.summary, &nearest);
-        examples.read(&scan)?;
-        redaction::of_findings(&mut judged.summary.findings, examples.redactor());
+        let examples = scan.examples(&mut judged, &nearest)?;
         clock.lap("judge");
         let inputs = summary::Inputs {
             name,
@@ -314,6 +317,14 @@ impl<'a> Scan<'a> {
             },
             manifest,
         ))
+    }
+
+    /// The records to show; what findings quote of them is masked.
+    fn examples(&self, judged: &mut Judged, nearest: &[Vec<u64>]) -> Result<Examples, EngineError> {
+        let mut examples = summary::examples(&judged.summary, nearest);
+        examples.read(self)?;
+        redaction::of_findings(&mut judged.summary.findings, examples.redactor());
+        Ok(examples)
     }
 
     /// Number of files that could not be judged, whole or in part.

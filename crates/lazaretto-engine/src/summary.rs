@@ -140,7 +140,7 @@ impl Collected {
 
     pub(crate) fn add_record(&mut self, record: &Record<'_>) {
         let held = record.verdict == Verdict::Quarantine;
-        if record.row.time != NO_TIME && record.ordinal % self.time_step == 0 {
+        if record.row.time != NO_TIME && record.ordinal.is_multiple_of(self.time_step) {
             self.times.push(record.row.time);
         }
         self.held_by_rows += u64::from(record.by_rows);

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use arrow::array::{LargeBinaryArray, LargeStringArray};
 use lazaretto_core::detector::ColumnFacts;
 use lazaretto_core::{Blobs, Derived, TextField, TextPart};
@@ -14,7 +16,11 @@ struct Data {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = String::new();
+    for byte in bytes {
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
 }
 
 fn reviews(n_rows: usize, digest: impl Fn(&str) -> String) -> Data {
@@ -93,7 +99,7 @@ fn run(data: &Data, partitions: usize) -> Result<(Vec<f32>, Vec<Finding>), NotAp
     for &first in &parts {
         let mut later = detector.start(&context);
         visit(first, &mut |batch| {
-            detector.fit(&context, &mut later, batch)
+            detector.fit(&context, &mut later, batch);
         });
         detector.merge(&context, &mut state, later);
     }

@@ -68,7 +68,7 @@ use search::Search;
 ///
 /// # False positives
 /// A marker of a format that some tool wrote into unrelated prompts and whose answers are empty
-/// shells ("[deleted]"), or whose responses end in the tool's own signature. An instruction added to
+/// shells ("`[deleted]`"), or whose responses end in the tool's own signature. An instruction added to
 /// any prompt ("explain your steps") whose responses all contain the same sentence.
 ///
 /// # Limits
