@@ -303,10 +303,10 @@ pub struct CampaignReport {
     pub title: String,
     /// The severity of its gravest finding that holds records back.
     pub severity: Severity,
-    /// One minus the p-value of its strongest finding, corrected for all findings of the run, in
-    /// `0..=1`.
+    /// One minus the p-value of its strongest finding, corrected for all findings of the run, at
+    /// least 0 and below 1.
     pub confidence: f64,
-    /// Number of records of any of its findings.
+    /// Number of records of its findings that hold records back.
     pub n_records: u64,
     /// Of these, records held back.
     pub held: u64,

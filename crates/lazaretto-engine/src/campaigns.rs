@@ -31,6 +31,8 @@ const SOURCE_CHANCE: f64 = 1e-3;
 const SHORT_TIME: f64 = 0.05;
 /// Fewest records from which a source or a time is read.
 const MIN_RECORDS: usize = 5;
+/// Triggers that a title names.
+const MAX_NAMES: usize = 6;
 /// Shortest trigger that links findings by its name alone, in characters.
 const MIN_TRIGGER: usize = 3;
 
@@ -76,7 +78,7 @@ pub(crate) struct Campaign {
     /// Positions of its findings in report order, ascending.
     findings: Vec<usize>,
     links: BTreeSet<Link>,
-    /// Records of any of its findings, ascending.
+    /// Number of records of its findings that hold records back.
     n_records: u64,
     held: u64,
     counts: GroupCounts,
@@ -207,10 +209,11 @@ pub(crate) fn campaigns(
         .collect();
     let mut campaigns = linked(&nodes, &shared_records(findings));
     for campaign in &mut campaigns {
-        let records: BTreeSet<u64> = campaign
-            .findings
-            .iter()
-            .flat_map(|&idx| findings[idx].records.iter().copied())
+        // What is for review adds evidence, not records.
+        let members = campaign.findings.iter().map(|&idx| &findings[idx]);
+        let holding = members.filter(|finding| finding.action == Action::Quarantine);
+        let records: BTreeSet<u64> = holding
+            .flat_map(|finding| finding.records.iter().copied())
             .collect();
         campaign.n_records = records.len() as u64;
         let held =
@@ -316,7 +319,7 @@ pub(crate) fn report(
             .max()
             .unwrap_or(lazaretto_core::Severity::Info),
         // The strongest of all findings of the run, any of which could have stood alone.
-        confidence: 1.0 - (p_value * findings.len() as f64).min(1.0),
+        confidence: (1.0 - p_value * findings.len() as f64).clamp(0.0, 1.0 - f64::EPSILON),
         n_records: campaign.n_records,
         held: campaign.held,
         suggestion: cause.suggestion(),
@@ -389,7 +392,38 @@ impl Cause<'_> {
         if let Some(class) = self.target_class {
             title.push_str(&format!(", aimed at class `{class}`"));
         }
-        format!("{title}; the strongest: {}", lead.title)
+        let names = self.names();
+        if names.is_empty() {
+            format!("{title}; the strongest: {}", lead.title)
+        } else {
+            format!("{title}: {}", names.join(", "))
+        }
+    }
+
+    /// What findings of one kind name, if each of those that hold records back names something.
+    fn names(&self) -> Vec<String> {
+        let members = self.members.iter();
+        let holding: Vec<_> = members
+            .filter(|finding| finding.action == Action::Quarantine)
+            .collect();
+        let one_kind = holding
+            .windows(2)
+            .all(|two| (&two[0].detector, &two[0].kind) == (&two[1].detector, &two[1].kind));
+        let names = holding.iter().map(|finding| finding.highlight.first());
+        let named: Option<Vec<&String>> = names.collect();
+        match named {
+            Some(names) if names.len() > 1 && one_kind => {
+                let mut quoted: Vec<String> =
+                    names.iter().map(|name| format!("`{name}`")).collect();
+                if quoted.len() > MAX_NAMES {
+                    let more = quoted.len() - MAX_NAMES;
+                    quoted.truncate(MAX_NAMES);
+                    quoted.push(format!("and {more} more"));
+                }
+                quoted
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// What to do next. It depends on what was found, never on how the data reads.

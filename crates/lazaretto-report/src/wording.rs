@@ -4,7 +4,7 @@
 //! detectors looked, and at which false-discovery rate.
 
 use lazaretto_core::report::{
-    CampaignReport, DetectorReport, DetectorStatus, FindingReport, GateStatus, Report,
+    CampaignReport, DetectorReport, DetectorStatus, FindingReport, GateStatus, GroupCount, Report,
 };
 use lazaretto_core::{Action, Severity};
 use serde_json::Value;
@@ -269,7 +269,8 @@ pub(crate) fn campaign_facts(campaign: &CampaignReport) -> Vec<String> {
     if let Some(class) = &campaign.target_class {
         facts.push(format!("aims at class `{class}`"));
     }
-    if let Some(source) = campaign.sources.first() {
+    let most = |source: &&GroupCount| 2 * source.records > campaign.n_records;
+    if let Some(source) = campaign.sources.first().filter(most) {
         let share = percent(source.records, campaign.n_records);
         facts.push(format!("{share} from source `{}`", source.name));
     }
