@@ -14,6 +14,7 @@ mod data;
 mod harness;
 
 // What is found, and what is left alone, on data with a known truth.
+mod across;
 mod bad_values;
 mod bench_data;
 mod fixtures;
