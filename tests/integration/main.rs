@@ -24,6 +24,7 @@ mod conservation;
 mod determinism;
 mod formats;
 mod interruption;
+mod isolation;
 mod memory;
 
 // What people and programs see: columns, messages, reports, schemas, generated files.

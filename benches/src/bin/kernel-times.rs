@@ -141,6 +141,7 @@ impl Source {
             scratch: scratch.path().to_owned(),
             cancel: Arc::new(AtomicBool::new(false)),
             batch_bytes: BATCH_BYTES,
+            isolation: None,
         };
         let path = |path: &Path| path.to_string_lossy().into_owned();
         let dataset = Dataset::open(discover(&[path(&options.file)])?, open)?;

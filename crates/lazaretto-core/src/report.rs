@@ -106,9 +106,37 @@ pub struct SettingsReport {
     pub policy: Vec<String>,
     /// How scores become p-values and how these are fused, in words.
     pub method: String,
+    /// How the input was decoded.
+    pub decoding: DecodingReport,
     /// The model that made vectors of the texts, where one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedder: Option<EmbedderReport>,
+}
+
+/// How the input was decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecodingReport {
+    /// What the decoders, processes of their own, were shut into; absent when the input was decoded
+    /// in the process of the scan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxReport>,
+}
+
+/// What decoders were shut into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SandboxReport {
+    /// Whether their memory, processor time and files were limited in size.
+    pub resource_limits: bool,
+    /// Whether they could read nothing but the input, and write nothing but the scratch folder.
+    pub file_access: bool,
+    /// Whether they had no network and could start no program.
+    pub system_calls: bool,
+    /// Bytes of memory that a decoder could take for data.
+    pub memory_bytes: u64,
+    /// Seconds that decoding one unit could take.
+    pub seconds: u64,
 }
 
 /// A model that makes vectors of texts.

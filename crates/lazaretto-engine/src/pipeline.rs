@@ -66,6 +66,9 @@ pub struct PipelineFile {
     /// A model that makes vectors of texts.
     #[serde(skip_serializing_if = "EmbedderOptions::is_empty")]
     pub embedder: EmbedderOptions,
+    /// How the input is decoded.
+    #[serde(skip_serializing_if = "DecodingOptions::is_empty")]
+    pub decoding: DecodingOptions,
     /// Columns by role. Roles that are not given are inferred.
     pub roles: RoleOptions,
     /// Which detectors run.
@@ -98,6 +101,34 @@ pub struct EmbedderOptions {
 }
 
 impl EmbedderOptions {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How the input is decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DecodingOptions {
+    /// Whether files are decoded in this process, without limits: only for files that you made
+    /// yourself. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_input: Option<bool>,
+    /// Whether the run ends at once where decoders cannot be shut into a complete sandbox. Default
+    /// false: what the machine has is used and told in the report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_sandbox: Option<bool>,
+    /// Memory that one decoder may take for data, such as `"1GiB"`; what needs more is unscanned.
+    /// Default: a quarter of `memory`, and at least `"512MiB"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// Seconds that decoding a unit (a row group or a block of text) may take; what needs more is
+    /// unscanned. Default 30.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+}
+
+impl DecodingOptions {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -232,6 +263,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
         "trusted",
         "evaluation",
         "embedder",
+        "decoding",
         "roles",
         "detectors",
         "parameters",
@@ -248,6 +280,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
             "trusted" => reader.take(&key, value, &mut file.trusted),
             "evaluation" => reader.take(&key, value, &mut file.evaluation),
             "embedder" => reader.section(&key, value, &mut file.embedder),
+            "decoding" => reader.section(&key, value, &mut file.decoding),
             "roles" => reader.section(&key, value, &mut file.roles),
             "detectors" => reader.section(&key, value, &mut file.detectors),
             "parameters" => reader.take(&key, value, &mut file.parameters),
@@ -343,10 +376,23 @@ pub fn structure_problems(file: &PipelineFile) -> Vec<Problem> {
             format!("`{p}` is out of range, expected a value in (0, 0.1]"),
         ));
     }
-    if let Some(memory) = &file.memory
-        && let Err(message) = parse_bytes(memory)
-    {
-        problems.push(Problem::new("memory", message));
+    for (key, memory) in [
+        ("memory", &file.memory),
+        ("decoding.memory", &file.decoding.memory),
+    ] {
+        if let Some(memory) = memory
+            && let Err(message) = parse_bytes(memory)
+        {
+            problems.push(Problem::new(key, message));
+        }
+    }
+    if file.decoding.seconds == Some(0) {
+        let message = "`0` is out of range, expected at least 1";
+        problems.push(Problem::new("decoding.seconds", message));
+    }
+    if file.decoding.trusted_input == Some(true) && file.decoding.require_sandbox == Some(true) {
+        let message = "input that is trusted is decoded without a sandbox, ask for one of the two";
+        problems.push(Problem::new("decoding.trusted_input", message));
     }
     if let Some(threads) = file.threads
         && threads > 1024

@@ -88,6 +88,7 @@ pub(crate) fn open_options(
         scratch,
         cancel: Arc::clone(cancel),
         batch_bytes: share.clamp(1 << 20, 4 << 20) as usize,
+        isolation: settings.decoding.isolation(),
     }
 }
 

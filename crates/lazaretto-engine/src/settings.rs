@@ -1,15 +1,24 @@
 //! The checked settings of a run.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use lazaretto_core::Role;
 use lazaretto_features::FeatureSettings;
-use lazaretto_io::GivenRoles;
+use lazaretto_io::{DecoderLimits, GivenRoles, Isolation};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::pipeline::{EmbedderOptions, PipelineFile, Problem, parse_bytes, structure_problems};
+use crate::pipeline::{
+    DecodingOptions, EmbedderOptions, PipelineFile, Problem, parse_bytes, structure_problems,
+};
 use crate::policy::{DEFAULT_RULES, Rule};
+
+/// Least memory of a decoder when none is given.
+const LEAST_DECODER_MEMORY: u64 = 512 << 20;
+/// Seconds for a unit when none are given.
+const DECODER_SECONDS: u64 = 30;
 
 /// Memory to stay within when none is given.
 const DEFAULT_MEMORY: u64 = 4 << 30;
@@ -33,6 +42,8 @@ pub struct Settings {
     pub evaluation: Vec<String>,
     /// The model that makes vectors of texts; its `path` is given. Told by digests as well.
     pub embedder: Option<EmbedderOptions>,
+    /// How the input is decoded.
+    pub decoding: Decoding,
     /// Columns with a given role.
     pub roles: GivenRoles,
     /// Only these detectors; empty means the default ones.
@@ -51,6 +62,48 @@ pub struct Settings {
     pub finding_p: f64,
     /// Whether single records are held back.
     pub hold_rows: bool,
+}
+
+/// How the input is decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoding {
+    /// Whether the input is trusted, so that it can be decoded in this process.
+    pub trusted_input: bool,
+    /// Whether nothing less than a complete sandbox will do.
+    pub require_sandbox: bool,
+    /// What a decoder may take.
+    pub limits: DecoderLimits,
+    /// A program that serves as decoder ([`lazaretto_io::serve_decoder`]). [`Settings::new`] leaves
+    /// it out, because it does not know the program it is in; without it, decoding is done in this
+    /// process.
+    pub program: Option<PathBuf>,
+}
+
+impl Decoding {
+    fn new(options: &DecodingOptions, memory: u64) -> Self {
+        let given = options.memory.as_deref();
+        Self {
+            trusted_input: options.trusted_input.unwrap_or(false),
+            require_sandbox: options.require_sandbox.unwrap_or(false),
+            limits: DecoderLimits {
+                memory: given
+                    .and_then(|memory| parse_bytes(memory).ok())
+                    .unwrap_or_else(|| (memory / 4).max(LEAST_DECODER_MEMORY)),
+                time: Duration::from_secs(options.seconds.unwrap_or(DECODER_SECONDS)),
+            },
+            program: None,
+        }
+    }
+
+    /// How decoders are started, if they are.
+    pub(crate) fn isolation(&self) -> Option<Isolation> {
+        let program = self.program.clone().filter(|_| !self.trusted_input)?;
+        Some(Isolation {
+            program,
+            limits: self.limits,
+            required: self.require_sandbox,
+        })
+    }
 }
 
 impl Settings {
@@ -75,15 +128,17 @@ impl Settings {
                 .collect(),
         };
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let memory = file
+            .memory
+            .as_deref()
+            .and_then(|memory| parse_bytes(memory).ok())
+            .unwrap_or(DEFAULT_MEMORY);
         Ok(Self {
             pipeline: pipeline.to_owned(),
             fdr: file.fdr.unwrap_or(0.05),
             seed: file.seed.unwrap_or(0),
-            memory: file
-                .memory
-                .as_deref()
-                .and_then(|memory| parse_bytes(memory).ok())
-                .unwrap_or(DEFAULT_MEMORY),
+            memory,
+            decoding: Decoding::new(&file.decoding, memory),
             threads: match file.threads {
                 None | Some(0) => cores(),
                 Some(threads) => threads,
@@ -123,6 +178,8 @@ impl Settings {
             rules: Vec<String>,
             finding_p: f64,
             hold_rows: bool,
+            decoder_memory: u64,
+            decoder_seconds: u64,
         }
         let hashed = Hashed {
             tool: env!("CARGO_PKG_VERSION"),
@@ -141,6 +198,8 @@ impl Settings {
             rules: self.rules.iter().map(ToString::to_string).collect(),
             finding_p: self.finding_p,
             hold_rows: self.hold_rows,
+            decoder_memory: self.decoding.limits.memory,
+            decoder_seconds: self.decoding.limits.time.as_secs(),
         };
         let bytes = serde_json::to_vec(&hashed).unwrap_or_default();
         blake3::hash(&bytes).to_hex().to_string()

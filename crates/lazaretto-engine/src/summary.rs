@@ -7,8 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray as _};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use lazaretto_core::report::{
-    ColumnReport, DatasetReport, DetectorReport, DetectorStatus, FileReport, FindingReport,
-    GroupReport, Histogram, RecordReport, Report, SCHEMA, SettingsReport, SkippedReport, TagReport,
+    ColumnReport, DatasetReport, DecodingReport, DetectorReport, DetectorStatus, FileReport,
+    FindingReport, GroupReport, Histogram, RecordReport, Report, SCHEMA, SandboxReport,
+    SettingsReport, SkippedReport, TagReport,
 };
 use lazaretto_core::{Finding, ScoreKind, Verdict, taxonomy};
 use lazaretto_detectors::REGISTRY;
@@ -376,8 +377,10 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
             fdr: settings.fdr,
             policy: policy_in_words(scan, collected),
             embedder: scan.embedder.map(Installed::report),
+            decoding: decoding_report(scan),
             method: std::iter::once(METHOD.to_owned())
                 .chain(inputs.features.iter().cloned())
+                .chain([decoding_in_words(&decoding_report(scan))])
                 .collect::<Vec<_>>()
                 .join("\n"),
         },
@@ -401,6 +404,44 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
     };
     redaction::of_names(&mut report, examples.redactor());
     report
+}
+
+fn decoding_report(scan: &Scan<'_>) -> DecodingReport {
+    let limits = &scan.request.settings.decoding.limits;
+    let sandbox = scan.dataset.sandbox().map(|level| SandboxReport {
+        resource_limits: level.resources,
+        file_access: level.files,
+        system_calls: level.system_calls,
+        memory_bytes: limits.memory,
+        seconds: limits.time.as_secs(),
+    });
+    DecodingReport { sandbox }
+}
+
+fn decoding_in_words(decoding: &DecodingReport) -> String {
+    let Some(sandbox) = decoding.sandbox else {
+        return "The input was decoded in the process of the scan, without a sandbox.".to_owned();
+    };
+    let parts = [
+        (sandbox.resource_limits, "limited memory and time"),
+        (sandbox.file_access, "no file but the input"),
+        (sandbox.system_calls, "no network and no other program"),
+    ];
+    let words = |holds: bool| -> Vec<&str> {
+        let parts = parts.iter().filter(|part| part.0 == holds);
+        parts.map(|part| part.1).collect()
+    };
+    let mut text = format!(
+        "The input was decoded in processes of their own with {}",
+        words(true).join(", ")
+    );
+    if !words(false).is_empty() {
+        text.push_str(&format!(
+            "; this machine could not give them {}",
+            words(false).join(", ")
+        ));
+    }
+    text + "."
 }
 
 fn policy_in_words(scan: &Scan<'_>, collected: &Collected) -> Vec<String> {

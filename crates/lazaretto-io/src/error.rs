@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::decode::isolated::SandboxLevel;
+
 /// A failed input or output operation. The message is a lower-case fragment that names file, row
 /// group, column and value where there are any; [`IoError::hint`] says what to do about it.
 #[derive(Debug, Error)]
@@ -177,6 +179,18 @@ pub enum IoError {
         /// What differs.
         detail: String,
     },
+    /// Decoders cannot be started as processes of their own.
+    #[error("decode apart from this process: {reason}")]
+    Isolation {
+        /// Why.
+        reason: String,
+    },
+    /// A complete sandbox was asked for, and this machine does not have one.
+    #[error("decode in a complete sandbox: {}", .level.missing())]
+    SandboxIncomplete {
+        /// What there is of it.
+        level: SandboxLevel,
+    },
     /// The run was cancelled.
     #[error("finish: interrupted")]
     Interrupted,
@@ -243,6 +257,12 @@ impl IoError {
             },
             Self::Conservation { .. } => {
                 "do not use this run; if the disk is sound, report it as a bug".to_owned()
+            }
+            Self::Isolation { .. } => {
+                "with `--trusted-input` files are decoded in this process; only for files that you made yourself".to_owned()
+            }
+            Self::SandboxIncomplete { .. } => {
+                "leave out `--require-sandbox`, or use Linux on x86-64 or Arm with Landlock (5.13 or newer)".to_owned()
             }
             Self::Encode { .. } | Self::Interrupted => return None,
         })

@@ -31,6 +31,7 @@ pub mod split;
 pub use conservation::{Conservation, check_conservation};
 pub use dataset::{Dataset, OpenFile, OpenOptions, Unit};
 pub use decode::is_decoding;
+pub use decode::isolated::{DecoderLimits, Isolation, SandboxLevel, serve_decoder};
 pub use discover::{Compression, Discovery, Format, InputFile, discover};
 pub use error::IoError;
 pub use findings::FindingsWriter;

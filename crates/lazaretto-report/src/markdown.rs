@@ -362,7 +362,9 @@ fn settings(out: &mut String, report: &Report) {
         prose(&shorten(&report.tool, MAX_NAME)),
         prose(&shorten(&report.tool_version, MAX_NAME)),
     );
-    let _ = writeln!(out, "{}\n", sentence(&settings.method));
+    for line in settings.method.lines() {
+        let _ = writeln!(out, "{}\n", sentence(line));
+    }
     for rule in &settings.policy {
         let _ = writeln!(out, "- {}", sentence(rule));
     }

@@ -11,6 +11,7 @@ mod associations;
 pub mod attack;
 pub mod big_table;
 pub mod contract;
+pub mod damage;
 pub mod embeddings;
 pub mod files;
 pub mod fixtures;

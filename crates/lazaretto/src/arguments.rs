@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lazaretto_engine::pipeline::{self, BUILT_IN, PipelineFile, Problem, suggestion};
 use lazaretto_engine::{EngineError, Settings};
+use lazaretto_io::Isolation;
 
 /// Quarantine for training data: scans datasets for poisoned records before a training job may
 /// read them.
@@ -57,6 +58,9 @@ pub(crate) enum Command {
     Init(InitOptions),
     /// Print the JSON Schema of a file that Lazaretto reads or writes.
     Schema(SchemaOptions),
+    /// Decode for a scan, which starts this; not for people.
+    #[command(name = Isolation::ARGUMENT, hide = true)]
+    ServeDecoder,
 }
 
 /// The dataset and what its columns are for.
@@ -154,6 +158,12 @@ pub(crate) struct DatasetOptions {
     /// Number of threads; 0 is one per core [default: 0].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Decode DATA in this process, without a sandbox: only for files that you made yourself.
+    #[arg(long, conflicts_with = "require_sandbox")]
+    trusted_input: bool,
+    /// End the run where decoders cannot be shut into a complete sandbox.
+    #[arg(long)]
+    require_sandbox: bool,
     /// Seed of all sampling; the same seed gives the same bytes [default: 0].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -280,19 +290,26 @@ impl DatasetOptions {
         if self.memory.is_some() {
             file.memory.clone_from(&self.memory);
         }
+        if self.trusted_input {
+            file.decoding.trusted_input = Some(true);
+        }
+        if self.require_sandbox {
+            file.decoding.require_sandbox = Some(true);
+        }
         file.threads = self.threads.or(file.threads);
         file.seed = self.seed.or(file.seed);
         Ok(file)
     }
 
     fn settings(&self, file: PipelineFile) -> Result<Settings> {
-        Settings::new(&self.pipeline_name(), file).map_err(|problems| {
+        let mut settings = Settings::new(&self.pipeline_name(), file).map_err(|problems| {
             EngineError::Pipeline {
                 origin: format!("`{}` with the flags given", self.pipeline),
                 problems,
             }
-            .into()
-        })
+        })?;
+        settings.decoding.program = Some(this_program()?);
+        Ok(settings)
     }
 
     /// The settings for commands that scan nothing.
@@ -309,6 +326,16 @@ impl DatasetOptions {
                 |name| name.to_string_lossy().into_owned(),
             )
     }
+}
+
+/// This program, to start decoders.
+fn this_program() -> Result<PathBuf> {
+    // Also when the file has been replaced since this was started.
+    let running = std::path::Path::new("/proc/self/exe");
+    if running.exists() {
+        return Ok(running.to_owned());
+    }
+    std::env::current_exe().context("find this program, to start decoders")
 }
 
 impl ScanOptions {

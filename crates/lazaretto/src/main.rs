@@ -11,7 +11,9 @@ mod scan;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
+use lazaretto_io::serve_decoder;
 
 use crate::arguments::{Arguments, Command};
 
@@ -25,6 +27,9 @@ fn main() -> ExitCode {
         Command::Detectors(options) => catalogue::run(&options),
         Command::Init(options) => init::run(&options, verbosity),
         Command::Schema(options) => Ok(catalogue::schema(&options)),
+        Command::ServeDecoder => serve_decoder()
+            .context("serve as a decoder")
+            .map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| exit::report(&error))
 }

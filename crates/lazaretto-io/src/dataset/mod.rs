@@ -14,6 +14,7 @@ use arrow::datatypes::SchemaRef;
 use rayon::prelude::*;
 
 use self::assembly::{Assembly, Source};
+use crate::decode::isolated::{Decoders, Isolation, SandboxLevel};
 use crate::decode::{Opened, RawBatches, ReadRequest, guard};
 use crate::discover::{Discovery, InputFile};
 use crate::error::IoError;
@@ -29,6 +30,8 @@ pub struct OpenOptions {
     pub cancel: Arc<AtomicBool>,
     /// Target size of one batch in bytes of memory.
     pub batch_bytes: usize,
+    /// How to decode in processes of their own; without it, decoding is done in this process.
+    pub isolation: Option<Isolation>,
 }
 
 /// One input file as opened.
@@ -78,6 +81,7 @@ pub struct Dataset {
     units: Vec<Unit>,
     n_rows: u64,
     options: OpenOptions,
+    decoders: Decoders,
 }
 
 impl Dataset {
@@ -87,8 +91,14 @@ impl Dataset {
     /// the dataset's; the others are recorded as unscanned.
     ///
     /// # Errors
-    /// When no file is readable, or the run was cancelled.
+    /// When no file is readable, no decoder can be started as asked, or the run was cancelled.
     pub fn open(discovery: Discovery, options: OpenOptions) -> Result<Self, IoError> {
+        let decoders = Decoders::new(
+            options.isolation.as_ref(),
+            &discovery.files,
+            &options.scratch,
+            &options.cancel,
+        )?;
         let outcomes: Vec<Result<Opened, String>> = discovery
             .files
             .par_iter()
@@ -96,7 +106,7 @@ impl Dataset {
                 if options.cancel.load(Ordering::Relaxed) {
                     return Err("interrupted".to_owned());
                 }
-                Opened::open(input, &options.scratch)
+                Opened::open(input, &options.scratch, &decoders)
             })
             .collect();
         check_cancelled(&options)?;
@@ -118,6 +128,7 @@ impl Dataset {
             units: Vec::new(),
             n_rows: 0,
             options,
+            decoders,
         };
         for ((input, mut reader), problem) in discovery.files.into_iter().zip(readers).zip(problems)
         {
@@ -169,6 +180,12 @@ impl Dataset {
     #[must_use]
     pub fn files(&self) -> &[OpenFile] {
         &self.files
+    }
+
+    /// What decoders are shut into, where they run in processes of their own.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<SandboxLevel> {
+        self.decoders.pool().map(|pool| pool.level())
     }
 
     /// Files that were passed over on purpose.
@@ -250,7 +267,10 @@ impl Dataset {
             columns: Some(&assembly.read),
             batch_bytes,
         };
-        let raw = source.reader.read(&request).map_err(unreadable)?;
+        let raw = source
+            .reader
+            .read(&request, &self.decoders)
+            .map_err(unreadable)?;
         Ok(Box::new(raw.map(move |batch| {
             check_cancelled(&self.options)?;
             batch
@@ -288,7 +308,7 @@ impl Dataset {
         };
         self.reader(file)
             .ok_or_else(|| "it was not opened".to_owned())
-            .and_then(|reader| reader.read(&request))
+            .and_then(|reader| reader.read(&request, &self.decoders))
             .map_err(|reason| self.unreadable(file, group, reason))
     }
 

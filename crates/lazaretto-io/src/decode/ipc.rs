@@ -138,6 +138,11 @@ impl IpcFile {
         &self.groups
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the file has the stream layout.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self.layout, Layout::Stream { .. })

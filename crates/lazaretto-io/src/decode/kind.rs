@@ -6,11 +6,12 @@ use std::sync::Arc;
 use arrow::array::timezone::Tz;
 use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
 use arrow::datatypes::{DataType, Date32Type, Field, Fields, Float64Type, Int64Type, TimeUnit};
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 /// What all values seen so far have in common. `Null ⊂` everything, `Int ⊂ Float`,
 /// `Date ⊂ Time`, and every scalar `⊂ Text`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Kind {
     /// Nothing but nulls.
     Null,
@@ -216,10 +217,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Reads the kind of a JSON value without building the value.
-impl<'de> Deserialize<'de> for Kind {
+/// The kind of a JSON value, read without building the value.
+pub(crate) struct KindOfJson(pub(crate) Kind);
+
+impl<'de> Deserialize<'de> for KindOfJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(KindVisitor)
+        deserializer.deserialize_any(KindVisitor).map(Self)
     }
 }
 
@@ -262,7 +265,7 @@ impl<'de> Visitor<'de> for KindVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
         let mut common = Kind::Null;
-        while let Some(item) = items.next_element::<Kind>()? {
+        while let Some(KindOfJson(item)) = items.next_element::<KindOfJson>()? {
             common
                 .merge(item)
                 .map_err(|conflict| A::Error::custom(conflict.below("[]")))?;
@@ -272,7 +275,7 @@ impl<'de> Visitor<'de> for KindVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Kind, A::Error> {
         let mut fields: Vec<(String, Kind)> = Vec::new();
-        while let Some((name, kind)) = entries.next_entry::<String, Kind>()? {
+        while let Some((name, KindOfJson(kind))) = entries.next_entry::<String, KindOfJson>()? {
             let idx = fields.len();
             merge_field(&mut fields, idx, name, kind).map_err(A::Error::custom)?;
         }
@@ -311,20 +314,17 @@ mod tests {
 
     #[test]
     fn json_kinds_merge_and_conflicts_say_where() {
-        let mut kind: Kind =
-            serde_json::from_str(r#"{"b": 1, "a": [{"x": null}], "c": "t"}"#).unwrap();
-        kind.merge(serde_json::from_str(r#"{"b": 1.5, "a": [{"x": true}], "d": 1}"#).unwrap())
+        let of = |json: &str| serde_json::from_str::<KindOfJson>(json).unwrap().0;
+        let mut kind = of(r#"{"b": 1, "a": [{"x": null}], "c": "t"}"#);
+        kind.merge(of(r#"{"b": 1.5, "a": [{"x": true}], "d": 1}"#))
             .unwrap();
         assert_eq!(
             kind.data_type().to_string(),
-            serde_json::from_str::<Kind>(r#"{"b": 0.5, "a": [{"x": true}], "c": "", "d": 0}"#)
-                .unwrap()
+            of(r#"{"b": 0.5, "a": [{"x": true}], "c": "", "d": 0}"#)
                 .data_type()
                 .to_string()
         );
-        let conflict = kind
-            .merge(serde_json::from_str(r#"{"a": [{"x": {}}]}"#).unwrap())
-            .unwrap_err();
+        let conflict = kind.merge(of(r#"{"a": [{"x": {}}]}"#)).unwrap_err();
         assert_eq!(
             conflict.to_string(),
             "`a[].x` is an object here and a boolean before"

@@ -1,13 +1,16 @@
 //! The format readers, and the border behind which they may fail.
 //!
 //! Everything that interprets bytes of the input goes through [`Opened`]: it is opened once, knows
-//! its row groups, and reads ranges of rows. Readers run in this process behind a guard that turns
-//! errors and panics of the decoders into words; a reader in a process of its own would replace
-//! [`Opened::read`] and nothing else.
+//! its row groups, and reads ranges of rows. What a file makes a decoder do happens in processes of
+//! their own ([`isolated`]), or behind a guard in this one that turns errors and panics of the
+//! decoders into words.
 
 pub(crate) mod ipc;
+pub(crate) mod isolated;
+pub(crate) mod job;
 pub(crate) mod kind;
 pub(crate) mod parquet;
+mod preflight;
 pub(crate) mod records;
 pub(crate) mod text;
 
@@ -20,6 +23,8 @@ use std::path::Path;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use self::isolated::Decoders;
+use self::job::ReadJob;
 use crate::discover::{Format, InputFile};
 
 /// Batches of a file, with the reason when one cannot be decoded.
@@ -79,14 +84,29 @@ pub(crate) enum Opened {
 
 impl Opened {
     /// Opens `input`. Text is unpacked to `scratch` when it is compressed.
-    pub(crate) fn open(input: &InputFile, scratch: &Path) -> Result<Self, String> {
-        guard(|| match input.format {
-            Format::Parquet => parquet::ParquetFile::open(&input.path).map(Self::Parquet),
-            Format::ArrowIpc => ipc::IpcFile::open(&input.path).map(Self::Ipc),
-            Format::Csv | Format::Tsv | Format::JsonLines => {
-                text::TextFile::open(input, scratch).map(Self::Text)
+    ///
+    /// The headers of a columnar file are decoded here only once a decoder has come through them
+    /// unharmed: writers need them to make files like the input.
+    pub(crate) fn open(
+        input: &InputFile,
+        scratch: &Path,
+        decoders: &Decoders,
+    ) -> Result<Self, String> {
+        let opened = guard(|| match input.format {
+            Format::Parquet => {
+                decoders.probe(&input.path, input.format)?;
+                parquet::ParquetFile::open(&input.path).map(Self::Parquet)
             }
-        })
+            Format::ArrowIpc => {
+                decoders.probe(&input.path, input.format)?;
+                ipc::IpcFile::open(&input.path).map(Self::Ipc)
+            }
+            Format::Csv | Format::Tsv | Format::JsonLines => {
+                text::TextFile::open(input, scratch, decoders).map(Self::Text)
+            }
+        })?;
+        preflight::check(opened.schema(), opened.groups(), input.bytes)?;
+        Ok(opened)
     }
 
     /// The file's own schema.
@@ -109,16 +129,44 @@ impl Opened {
 
     /// Reads rows of a group. The number of rows that comes out is exactly what was asked for, or
     /// the last item is an error; after an error there are no more items.
-    pub(crate) fn read(&self, request: &ReadRequest<'_>) -> Result<RawBatches, String> {
-        let inner = guard(|| match self {
-            Self::Parquet(file) => file.read(request),
-            Self::Ipc(file) => file.read(request),
-            Self::Text(file) => file.read(request),
-        })?;
+    pub(crate) fn read(
+        &self,
+        request: &ReadRequest<'_>,
+        decoders: &Decoders,
+    ) -> Result<RawBatches, String> {
+        let inner = match decoders.pool() {
+            Some(pool) => pool.read(&self.job(request))?,
+            None => guard(|| match self {
+                Self::Parquet(file) => file.read(request),
+                Self::Ipc(file) => file.read(request),
+                Self::Text(file) => text::read(file.path(), &file.part(request.group), request),
+            })?,
+        };
         Ok(Box::new(Guarded {
             inner: Some(inner),
             missing: request.rows.end - request.rows.start,
         }))
+    }
+
+    /// `request` for another process.
+    fn job(&self, request: &ReadRequest<'_>) -> ReadJob {
+        let (path, format, text) = match self {
+            Self::Parquet(file) => (file.path(), Format::Parquet, None),
+            Self::Ipc(file) => (file.path(), Format::ArrowIpc, None),
+            Self::Text(file) => {
+                let part = file.part(request.group);
+                (file.path(), part.format, Some(part))
+            }
+        };
+        ReadJob {
+            path: path.into(),
+            format,
+            text,
+            group: request.group,
+            rows: request.rows.clone(),
+            columns: request.columns.map(<[usize]>::to_vec),
+            batch_bytes: request.batch_bytes,
+        }
     }
 }
 

@@ -19,6 +19,9 @@ const PART_BYTES: u64 = 64 << 20;
 /// cut them, so that few pages are decoded twice.
 const PART_ROWS: (u64, u64) = (32_768, 262_144);
 
+/// Parts of a row group; one has 2³¹ rows at most in the common writers.
+const MAX_PARTS: u64 = 1 << 16;
+
 /// An opened Parquet file.
 #[derive(Debug)]
 pub(crate) struct ParquetFile {
@@ -49,6 +52,11 @@ impl ParquetFile {
 
     pub(crate) fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The footer.
@@ -96,7 +104,9 @@ fn group(metadata: &ParquetMetaData, idx: usize) -> Result<Group, String> {
         .offset_index()
         .is_some_and(|index| index.get(idx).is_some_and(|columns| !columns.is_empty()));
     let target = (PART_BYTES / row_bytes(row_group, None).max(1)).clamp(PART_ROWS.0, PART_ROWS.1);
-    if rows <= target + target / 2 || !(flat || indexed) {
+    // The number of rows comes from the file, and is not believed yet.
+    let believable = rows / target <= MAX_PARTS;
+    if rows <= target + target / 2 || !(flat || indexed) || !believable {
         return Ok(Group::whole(rows));
     }
     let mut parts = vec![target; (rows / target) as usize];

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use lazaretto_core::report::SkippedReport;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use self::walk::{Found, Selection};
 use crate::error::IoError;
@@ -20,7 +21,7 @@ pub const KNOWN_EXTENSIONS: &str =
     ".parquet, .arrow, .feather, .ipc, .csv, .tsv, .jsonl or .ndjson (text formats also .gz, .zst)";
 
 /// Format of a data file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Format {
     /// Apache Parquet.
     Parquet,
@@ -54,7 +55,7 @@ impl Format {
 }
 
 /// Compression around a text file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Compression {
     /// None.
     None,

@@ -10,6 +10,8 @@
 mod columnar; // Parquet and Arrow IPC: what a rewrite keeps
 mod damage; // what cannot be read, and what does not fit
 mod discovery; // which files are found
+#[cfg(unix)]
+mod isolation; // decoders that misbehave
 mod proof; // conservation notices every kind of tampering
 mod roles; // what columns are for
 mod support; // data, a run without an engine

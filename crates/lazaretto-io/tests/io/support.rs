@@ -130,6 +130,7 @@ pub(crate) fn open_with(
         scratch: scratch.to_owned(),
         cancel: Arc::default(),
         batch_bytes,
+        isolation: None,
     };
     Dataset::open(discovery, options)
 }

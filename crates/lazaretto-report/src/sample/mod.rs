@@ -9,8 +9,9 @@ mod findings;
 use std::collections::BTreeMap;
 
 use lazaretto_core::report::{
-    ColumnReport, Counts, DatasetReport, FileReport, Gate, GateStatus, GroupReport, Histogram,
-    RecordReport, Report, SCHEMA, SettingsReport, SkippedReport, TagReport,
+    ColumnReport, Counts, DatasetReport, DecodingReport, FileReport, Gate, GateStatus, GroupReport,
+    Histogram, RecordReport, Report, SCHEMA, SandboxReport, SettingsReport, SkippedReport,
+    TagReport,
 };
 use lazaretto_core::{Action, taxonomy};
 
@@ -116,6 +117,15 @@ fn settings() -> SettingsReport {
                  data. The p-values of a record are fused with the Cauchy combination, which holds \
                  for correlated detectors, and records are held back by Benjamini–Hochberg."
             .to_owned(),
+        decoding: DecodingReport {
+            sandbox: Some(SandboxReport {
+                resource_limits: true,
+                file_access: true,
+                system_calls: true,
+                memory_bytes: 1 << 30,
+                seconds: 30,
+            }),
+        },
         embedder: None,
     }
 }

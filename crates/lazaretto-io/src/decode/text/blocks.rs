@@ -5,6 +5,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use csv_core::ReaderBuilder;
+use serde::{Deserialize, Serialize};
 
 use super::words;
 use crate::decode::records::{Boundary, MAX_RECORD_BYTES, Splitter, delimiter};
@@ -14,13 +15,16 @@ use crate::discover::Format;
 const BLOCK_BYTES: u64 = 8 << 20;
 
 /// A run of whole records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) offset: u64,
-    pub(super) length: u64,
-    pub(super) rows: u64,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Block {
+    /// Where it begins.
+    pub(crate) offset: u64,
+    /// Its bytes.
+    pub(crate) length: u64,
+    /// Its records.
+    pub(crate) rows: u64,
     /// Records before it, for messages.
-    pub(super) first_record: u64,
+    pub(crate) first_record: u64,
 }
 
 /// A record that cannot be used.

@@ -4,7 +4,7 @@ use arrow::array::timezone::Tz;
 use csv_core::{ReadRecordResult, ReaderBuilder};
 
 use super::blocks::BadRecord;
-use crate::decode::kind::Kind;
+use crate::decode::kind::{Kind, KindOfJson};
 use crate::decode::records::delimiter;
 use crate::discover::Format;
 
@@ -25,7 +25,7 @@ pub(super) fn infer_json(bytes: &[u8]) -> Result<Vec<(String, Kind)>, BadRecord>
 }
 
 fn merge_line(common: &mut Kind, line: &[u8]) -> Result<(), String> {
-    let kind: Kind =
+    let KindOfJson(kind) =
         serde_json::from_slice(line).map_err(|error| format!("not a JSON object: {error}"))?;
     if !matches!(kind, Kind::Object(_)) {
         return Err(format!("{kind} where an object is needed"));

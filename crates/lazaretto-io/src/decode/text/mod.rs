@@ -15,13 +15,21 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use self::blocks::{Block, cut, read_block, read_prefix};
+pub(crate) use self::blocks::Block;
+use self::blocks::{cut, read_block, read_prefix};
 use self::infer::{infer_csv, infer_json};
 use super::kind::{Kind, arrow_fields};
 use super::records::delimiter;
-use super::{Group, RawBatches, ReadRequest};
+use super::{Decoders, Group, RawBatches, ReadRequest};
 use crate::discover::{Compression, Format, InputFile};
+
+/// A compressed text file may unpack to this many times its size; logs with long runs of equal
+/// lines reach a hundred, bombs start at a thousand.
+const MAX_EXPANSION: u64 = 400;
+/// Any file may unpack to this many bytes.
+const SMALL_EXPANSION: u64 = 64 << 20;
 
 /// An opened text file.
 #[derive(Debug)]
@@ -52,24 +60,89 @@ impl Drop for Data {
     }
 }
 
+/// Header and blocks of a text file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cut {
+    /// Bytes before the first record: byte-order mark and header.
+    pub(crate) prefix: Vec<u8>,
+    /// Names of the columns; none for JSON lines.
+    pub(crate) names: Vec<String>,
+    /// Runs of whole records.
+    pub(crate) blocks: Vec<Block>,
+}
+
+/// What one needs to know to read a block.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TextPart {
+    /// A text format.
+    pub(crate) format: Format,
+    /// The columns of the file and their kinds.
+    pub(crate) columns: Vec<(String, Kind)>,
+    /// The block.
+    pub(crate) block: Block,
+}
+
+/// Finds the header and cuts the records into blocks.
+pub(super) fn cut_file(path: &Path, format: Format) -> Result<Cut, String> {
+    let (prefix, names) = read_prefix(path, format)?;
+    let blocks = cut(path, format, prefix.len() as u64, names.len())?;
+    Ok(Cut {
+        prefix,
+        names,
+        blocks,
+    })
+}
+
+/// The kinds of the columns of a block.
+pub(super) fn infer(
+    path: &Path,
+    format: Format,
+    block: &Block,
+    columns: &[(String, Kind)],
+) -> Result<Vec<(String, Kind)>, String> {
+    let bytes = read_block(path, block)?;
+    let kinds = if format == Format::JsonLines {
+        infer_json(&bytes)
+    } else {
+        infer_csv(&bytes, format, columns)
+    };
+    kinds.map_err(|bad| bad.words(path, block.offset))
+}
+
+/// Reads a block.
+pub(super) fn read(
+    path: &Path,
+    part: &TextPart,
+    request: &ReadRequest<'_>,
+) -> Result<RawBatches, String> {
+    let block = &part.block;
+    let bytes = read_block(path, block)?;
+    let schema = Arc::new(Schema::new(arrow_fields(&part.columns)));
+    let batch_rows = request.batch_rows(block.length / block.rows.max(1));
+    let batches = parse(part.format, &schema, bytes, request.columns, batch_rows)?;
+    let name = format!("in or after record {}", block.first_record + 1);
+    Ok(Box::new(batches.map(move |batch| {
+        batch.map_err(|reason| format!("{reason} ({name})"))
+    })))
+}
+
 impl TextFile {
-    pub(crate) fn open(input: &InputFile, scratch: &Path) -> Result<Self, String> {
-        let data = unpack(input, scratch)?;
-        let (prefix, names) = read_prefix(&data.path, input.format)?;
-        let blocks = cut(&data.path, input.format, prefix.len() as u64, names.len())?;
-        let mut columns: Vec<(String, Kind)> =
-            names.into_iter().map(|name| (name, Kind::Null)).collect();
+    pub(crate) fn open(
+        input: &InputFile,
+        scratch: &Path,
+        decoders: &Decoders,
+    ) -> Result<Self, String> {
+        let data = uncompressed_copy(input, scratch, decoders)?;
+        let cut = decoders.cut(&data.path, input.format)?;
+        let mut columns: Vec<(String, Kind)> = cut
+            .names
+            .into_iter()
+            .map(|name| (name, Kind::Null))
+            .collect();
+        let blocks = cut.blocks;
         let inferred: Vec<Vec<(String, Kind)>> = blocks
             .par_iter()
-            .map(|block| {
-                let bytes = read_block(&data.path, block)?;
-                let kinds = if input.format == Format::JsonLines {
-                    infer_json(&bytes)
-                } else {
-                    infer_csv(&bytes, input.format, &columns)
-                };
-                kinds.map_err(|bad| bad.words(&data.path, block.offset))
-            })
+            .map(|block| decoders.infer(&data.path, input.format, block, &columns))
             .collect::<Result<_, String>>()?;
         let mut common = Kind::Object(std::mem::take(&mut columns));
         for (block, kinds) in blocks.iter().zip(inferred) {
@@ -88,7 +161,7 @@ impl TextFile {
                 .collect(),
             data,
             format: input.format,
-            prefix,
+            prefix: cut.prefix,
             blocks,
             columns,
         })
@@ -117,6 +190,20 @@ impl TextFile {
         read_block(&self.data.path, &self.blocks[group])
     }
 
+    /// Where the uncompressed bytes are.
+    pub(crate) fn path(&self) -> &Path {
+        &self.data.path
+    }
+
+    /// What one needs to know to read block `group`.
+    pub(crate) fn part(&self, group: usize) -> TextPart {
+        TextPart {
+            format: self.format,
+            columns: self.columns.clone(),
+            block: self.blocks[group].clone(),
+        }
+    }
+
     /// Reads the file with the types that it has in the whole dataset. JSON lines take over all
     /// columns, CSV keeps its own in its own order.
     pub(crate) fn adopt(&mut self, dataset: &[(String, Kind)]) {
@@ -130,23 +217,6 @@ impl TextFile {
             }
         }
         self.schema = Arc::new(Schema::new(arrow_fields(&self.columns)));
-    }
-
-    pub(crate) fn read(&self, request: &ReadRequest<'_>) -> Result<RawBatches, String> {
-        let block = &self.blocks[request.group];
-        let bytes = self.block(request.group)?;
-        let batch_rows = request.batch_rows(block.length / block.rows.max(1));
-        let batches = parse(
-            self.format,
-            &self.schema,
-            bytes,
-            request.columns,
-            batch_rows,
-        )?;
-        let name = format!("in or after record {}", block.first_record + 1);
-        Ok(Box::new(batches.map(move |batch| {
-            batch.map_err(|reason| format!("{reason} ({name})"))
-        })))
     }
 }
 
@@ -201,7 +271,11 @@ fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn unpack(input: &InputFile, scratch: &Path) -> Result<Data, String> {
+fn uncompressed_copy(
+    input: &InputFile,
+    scratch: &Path,
+    decoders: &Decoders,
+) -> Result<Data, String> {
     if input.compression == Compression::None {
         return Ok(Data {
             path: input.path.clone(),
@@ -214,9 +288,32 @@ fn unpack(input: &InputFile, scratch: &Path) -> Result<Data, String> {
         path: scratch.join(format!("{name}.text")),
         scratch: true,
     };
-    let mut source = uncompressed(&input.path, input.compression).map_err(words)?;
-    let mut target = File::create(&data.path)
-        .map_err(|error| format!("no room to unpack it in the scratch folder: {error}"))?;
-    std::io::copy(&mut source, &mut target).map_err(|error| format!("unpacking it: {error}"))?;
+    let most = input
+        .bytes
+        .saturating_mul(MAX_EXPANSION)
+        .max(SMALL_EXPANSION);
+    decoders.unpack(&input.path, &data.path, input.compression, most)?;
     Ok(data)
+}
+
+/// Unpacks `from` into the new file `to`, at most `most` bytes.
+pub(super) fn unpack(
+    from: &Path,
+    to: &Path,
+    compression: Compression,
+    most: u64,
+) -> Result<(), String> {
+    let mut source = uncompressed(from, compression).map_err(words)?;
+    let mut target = File::create(to)
+        .map_err(|error| format!("no room to unpack it in the scratch folder: {error}"))?;
+    let copied = std::io::copy(&mut (&mut source).take(most), &mut target)
+        .map_err(|error| format!("unpacking it: {error}"))?;
+    let more = copied == most && source.read(&mut [0]).map_err(words)? > 0;
+    if more {
+        return Err(format!(
+            "it unpacks to more than {} MiB, {MAX_EXPANSION} times its size; if that is meant, unpack it and scan the result",
+            most >> 20
+        ));
+    }
+    Ok(())
 }

@@ -1,0 +1,228 @@
+//! The decoders of a dataset: as many as are at work at once, kept for the next job.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::ipc::reader::StreamDecoder;
+
+use super::process::{Process, Watch};
+use super::sandbox::{Hello, SandboxLevel};
+use super::{Isolation, STRANGE, wire};
+use crate::decode::RawBatches;
+use crate::decode::job::{Answer, FilePath, Job, ReadJob};
+use crate::discover::InputFile;
+use crate::error::IoError;
+
+/// How often waiting threads are looked after.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Processes that decode the files of a dataset.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    isolation: Isolation,
+    hello: Hello,
+    level: SandboxLevel,
+    idle: Mutex<Vec<Process>>,
+    watched: Arc<Watched>,
+}
+
+/// All processes, for the thread that ends those that take too long.
+#[derive(Debug)]
+struct Watched {
+    watches: Mutex<Vec<Weak<Watch>>>,
+    time: Duration,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Pool {
+    /// Starts the first process, to see that it can be done.
+    pub(super) fn new(
+        isolation: &Isolation,
+        files: &[InputFile],
+        scratch: &Path,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<Self, IoError> {
+        let unstartable = |reason: String| IoError::Isolation { reason };
+        let hello = Hello {
+            limits: isolation.limits,
+            readable: readable(files).into_iter().map(FilePath).collect(),
+            scratch: scratch.into(),
+        };
+        let mut pool = Self {
+            isolation: isolation.clone(),
+            hello,
+            level: SandboxLevel::default(),
+            idle: Mutex::default(),
+            watched: Arc::new(Watched {
+                watches: Mutex::default(),
+                time: isolation.limits.time,
+                cancel: Arc::clone(cancel),
+            }),
+        };
+        let watched = Arc::downgrade(&pool.watched);
+        std::thread::Builder::new()
+            .name("decoder-watch".to_owned())
+            .spawn(move || watch(&watched))
+            .map_err(|error| unstartable(format!("watch the decoders: {error}")))?;
+        let (first, level) = pool.start().map_err(unstartable)?;
+        if isolation.required && !level.is_complete() {
+            return Err(IoError::SandboxIncomplete { level });
+        }
+        pool.level = level;
+        pool.put_back(first);
+        Ok(pool)
+    }
+
+    /// What the decoders are shut into.
+    pub(crate) fn level(&self) -> SandboxLevel {
+        self.level
+    }
+
+    /// Has a job done.
+    ///
+    /// # Errors
+    /// Why it cannot be done, or what became of the process that tried.
+    pub(super) fn run(&self, job: &Job) -> Result<Answer, String> {
+        let mut process = self.take()?;
+        process.send(wire::JOB, job)?;
+        let (tag, payload) = process.next()?;
+        let answer = match tag {
+            wire::ANSWER => Ok(serde_json::from_slice(&payload).map_err(|_| STRANGE.to_owned())?),
+            wire::ERROR => Err(String::from_utf8_lossy(&payload).into_owned()),
+            _ => return Err(STRANGE.to_owned()),
+        };
+        self.put_back(process);
+        answer
+    }
+
+    /// The batches that `job` asks for.
+    pub(crate) fn read(self: &Arc<Self>, job: &ReadJob) -> Result<RawBatches, String> {
+        let mut process = self.take()?;
+        process.send(wire::READ, job)?;
+        Ok(Box::new(Received {
+            pool: Arc::clone(self),
+            process: Some(process),
+            decoder: StreamDecoder::new(),
+            piece: Buffer::from_vec(Vec::<u8>::new()),
+        }))
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Process>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Result<Process, String> {
+        if let Some(process) = self.idle().pop() {
+            return Ok(process);
+        }
+        self.start().map(|(process, _)| process)
+    }
+
+    fn start(&self) -> Result<(Process, SandboxLevel), String> {
+        let mut process = Process::start(&self.isolation)
+            .map_err(|error| format!("no decoder could be started: {error}"))?;
+        self.watched.watches().push(Arc::downgrade(process.watch()));
+        let level = process.greet(&self.hello)?;
+        Ok((process, level))
+    }
+
+    fn put_back(&self, process: Process) {
+        self.idle().push(process);
+    }
+}
+
+impl Watched {
+    fn watches(&self) -> MutexGuard<'_, Vec<Weak<Watch>>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn watch(watched: &Weak<Watched>) {
+    while let Some(watched) = watched.upgrade() {
+        let cancelled = watched.cancel.load(Ordering::Relaxed);
+        watched.watches().retain(|watch| {
+            let running = watch.upgrade();
+            if let Some(running) = &running {
+                running.check(watched.time, cancelled);
+            }
+            running.is_some()
+        });
+        drop(watched);
+        std::thread::sleep(TICK);
+    }
+}
+
+/// The folders that hold `files`, without those inside others.
+fn readable(files: &[InputFile]) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
+    for file in files {
+        // A link is read where it leads to. What does not exist any more will say so when read.
+        let path = file.path.canonicalize();
+        let path = path.as_deref().unwrap_or(&file.path);
+        folders.extend(path.parent().map(Path::to_owned));
+    }
+    let all = folders.clone();
+    folders.retain(|folder| {
+        let mut above = folder.ancestors().skip(1);
+        above.all(|folder| !all.contains(folder))
+    });
+    folders
+}
+
+/// Batches as they come over the pipe.
+struct Received {
+    pool: Arc<Pool>,
+    /// Gone once the stream has ended. When this is dropped before, the process goes with it:
+    /// it is in the middle of something that nobody wants any more.
+    process: Option<Process>,
+    decoder: StreamDecoder,
+    piece: Buffer,
+}
+
+impl Received {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, String> {
+        loop {
+            if !self.piece.is_empty() {
+                let decoded = self.decoder.decode(&mut self.piece);
+                if let Some(batch) = decoded.map_err(|error| format!("handing it over: {error}"))? {
+                    return Ok(Some(batch));
+                }
+            }
+            let Some(process) = &mut self.process else {
+                return Ok(None);
+            };
+            let (tag, payload) = process.next()?;
+            match tag {
+                wire::PIECE => self.piece = Buffer::from_vec(payload),
+                wire::END | wire::ERROR => {
+                    if let Some(process) = self.process.take() {
+                        self.pool.put_back(process);
+                    }
+                    if tag == wire::ERROR {
+                        return Err(String::from_utf8_lossy(&payload).into_owned());
+                    }
+                    return Ok(None);
+                }
+                _ => return Err(STRANGE.to_owned()),
+            }
+        }
+    }
+}
+
+impl Iterator for Received {
+    type Item = Result<RecordBatch, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.next_batch();
+        if next.is_err() {
+            // It has ended, or nothing that it says can be relied on.
+            self.process = None;
+        }
+        next.transpose()
+    }
+}

@@ -1,0 +1,116 @@
+//! The decoder's side.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+
+use arrow::ipc::writer::StreamWriter;
+use serde::de::DeserializeOwned;
+
+use super::sandbox::{CpuClock, Hello, enter};
+use super::wire::{self, Pieces, read_frame, write_frame};
+use crate::decode::guard;
+use crate::decode::job::{Job, OpenFiles, ReadJob};
+
+/// Arrow metadata is gathered up to this size, so that a batch is few frames; its buffers are
+/// larger and go out as they are.
+const GATHERED: usize = 64 << 10;
+
+/// Serves jobs from standard input until it ends, and answers on standard output.
+///
+/// # Errors
+/// When the pipes break, or carry what this version does not write.
+pub fn serve_decoder() -> io::Result<()> {
+    // Not through `Stdin` and `Stdout`: their buffers look for line breaks.
+    let (input, output) = standard_streams()?;
+    serve(BufReader::new(input), output)
+}
+
+#[cfg(unix)]
+fn standard_streams() -> io::Result<(File, File)> {
+    use std::os::fd::AsFd as _;
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    let output = io::stdout().as_fd().try_clone_to_owned()?;
+    Ok((input.into(), output.into()))
+}
+
+#[cfg(windows)]
+fn standard_streams() -> io::Result<(File, File)> {
+    use std::os::windows::io::AsHandle as _;
+    let input = io::stdin().as_handle().try_clone_to_owned()?;
+    let output = io::stdout().as_handle().try_clone_to_owned()?;
+    Ok((input.into(), output.into()))
+}
+
+fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
+    let Some((wire::HELLO, hello)) = read_frame(&mut input, u64::MAX)? else {
+        return Err(io::Error::other("no greeting"));
+    };
+    let hello: Hello = parsed(&hello)?;
+    let clock = CpuClock::start();
+    let level = enter(&hello);
+    write_frame(&mut output, wire::LEVEL, &serde_json::to_vec(&level)?)?;
+    let mut files = OpenFiles::default();
+    while let Some((tag, payload)) = read_frame(&mut input, u64::MAX)? {
+        clock.allow(hello.limits.time);
+        match tag {
+            wire::JOB => match parsed::<Job>(&payload)?.run() {
+                Ok(answer) => {
+                    write_frame(&mut output, wire::ANSWER, &serde_json::to_vec(&answer)?)?;
+                }
+                Err(reason) => write_frame(&mut output, wire::ERROR, reason.as_bytes())?,
+            },
+            wire::READ => {
+                let job: ReadJob = parsed(&payload)?;
+                match send(&mut files, &job, &mut output) {
+                    Ok(()) => write_frame(&mut output, wire::END, &[])?,
+                    Err(Failed::Reason(reason)) => {
+                        write_frame(&mut output, wire::ERROR, reason.as_bytes())?;
+                    }
+                    Err(Failed::Pipe(error)) => return Err(error),
+                }
+            }
+            other => return Err(io::Error::other(format!("a frame `{other}`"))),
+        }
+    }
+    Ok(())
+}
+
+fn parsed<T: DeserializeOwned>(payload: &[u8]) -> io::Result<T> {
+    serde_json::from_slice(payload).map_err(io::Error::other)
+}
+
+enum Failed {
+    /// The file does not decode.
+    Reason(String),
+    /// Nobody listens any more.
+    Pipe(io::Error),
+}
+
+/// Sends the batches that `job` asks for.
+fn send(files: &mut OpenFiles, job: &ReadJob, output: &mut impl Write) -> Result<(), Failed> {
+    let reason = Failed::Reason;
+    let mut batches = guard(|| files.read(job)).map_err(reason)?;
+    let mut next = || guard(|| batches.next().transpose()).map_err(reason);
+    let Some(mut batch) = next()? else {
+        return Ok(());
+    };
+    let pieces = BufWriter::with_capacity(GATHERED, Pieces(output));
+    let mut writer = StreamWriter::try_new(pieces, &batch.schema()).map_err(failed)?;
+    loop {
+        writer
+            .write(&batch)
+            .and_then(|()| writer.flush())
+            .map_err(failed)?;
+        match next()? {
+            Some(following) => batch = following,
+            None => return writer.finish().map_err(failed),
+        }
+    }
+}
+
+fn failed(error: arrow::error::ArrowError) -> Failed {
+    match error {
+        arrow::error::ArrowError::IoError(_, error) => Failed::Pipe(error),
+        other => Failed::Reason(format!("handing it over: {other}")),
+    }
+}

@@ -1,0 +1,105 @@
+//! What the headers of a file may promise. Whatever they promise is believed from here on: memory is
+//! set aside for so many rows, and columns are walked through by functions that call themselves.
+
+use arrow::datatypes::{DataType, Schema};
+
+use super::Group;
+
+/// Types may lie this deep inside each other; handing batches over stands little more.
+const MAX_DEPTH: usize = 24;
+/// A file may have this many columns, counted without their parents.
+const MAX_COLUMNS: usize = 65_536;
+/// Any file may have this many rows.
+const FREE_ROWS: u64 = 1 << 24;
+/// A larger one may have this many for each of its bytes: columns of one value compress to nothing,
+/// but a dataset has others.
+const ROWS_PER_BYTE: u64 = 1_000;
+
+/// Checks what the headers of a file of `bytes` promise.
+///
+/// # Errors
+/// What is beyond its limit, and the limit.
+pub(super) fn check(schema: &Schema, groups: &[Group], bytes: u64) -> Result<(), String> {
+    let mut columns = 0;
+    for field in schema.fields() {
+        count(field.data_type(), 1, &mut columns)
+            .map_err(|reason| format!("column `{}`: {reason}", field.name()))?;
+    }
+    let rows = groups
+        .iter()
+        .try_fold(0_u64, |rows, group| rows.checked_add(group.rows))
+        .unwrap_or(u64::MAX);
+    if rows > FREE_ROWS && rows / ROWS_PER_BYTE > bytes {
+        return Err(format!(
+            "its headers promise {rows} rows in {bytes} bytes, more than {ROWS_PER_BYTE} for each"
+        ));
+    }
+    Ok(())
+}
+
+/// Adds the columns without children of a type that lies `depth` deep.
+fn count(data_type: &DataType, depth: usize, columns: &mut usize) -> Result<(), String> {
+    if depth > MAX_DEPTH {
+        return Err(format!(
+            "types inside each other more than {MAX_DEPTH} deep"
+        ));
+    }
+    let below = depth + 1;
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => count(item.data_type(), below, columns),
+        DataType::Struct(fields) => fields
+            .iter()
+            .try_for_each(|field| count(field.data_type(), below, columns)),
+        DataType::Union(fields, _) => fields
+            .iter()
+            .try_for_each(|(_, field)| count(field.data_type(), below, columns)),
+        DataType::Dictionary(_, value) => count(value, below, columns),
+        DataType::RunEndEncoded(_, value) => count(value.data_type(), below, columns),
+        _ => {
+            *columns += 1;
+            if *columns > MAX_COLUMNS {
+                return Err(format!("it is one of more than {MAX_COLUMNS}"));
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    fn nested(depth: usize) -> Schema {
+        let mut data_type = DataType::Int8;
+        for _ in 1..depth {
+            data_type = DataType::List(Arc::new(Field::new("item", data_type, true)));
+        }
+        Schema::new(vec![Field::new("deep", data_type, true)])
+    }
+
+    #[test]
+    fn ordinary_headers_pass_and_promises_beyond_belief_do_not() {
+        let flat = nested(1);
+        check(&nested(MAX_DEPTH), &[Group::whole(10)], 100).unwrap();
+        check(&flat, &[Group::whole(FREE_ROWS)], 1).unwrap();
+        check(&flat, &[Group::whole(1 << 40)], 1 << 38).unwrap();
+        let deep = check(&nested(MAX_DEPTH + 1), &[], 100).unwrap_err();
+        assert!(deep.contains("`deep`"), "{deep}");
+        let many = check(&flat, &[Group::whole(FREE_ROWS + 1_000)], 100).unwrap_err();
+        assert!(many.contains("rows in 100 bytes"), "{many}");
+        // A sum that does not fit is not a small one.
+        let overflow = [Group::whole(u64::MAX), Group::whole(2)];
+        assert!(check(&flat, &overflow, 1 << 40).is_err());
+        let wide = Schema::new(vec![Field::new("a", DataType::Int8, true); MAX_COLUMNS + 1]);
+        assert!(check(&wide, &[], 100).is_err());
+    }
+}
