@@ -25,6 +25,7 @@ mod determinism;
 mod formats;
 mod interruption;
 mod memory;
+mod proof;
 
 // What people and programs see: columns, messages, reports, schemas, generated files.
 mod embedder;

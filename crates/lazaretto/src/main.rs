@@ -5,9 +5,14 @@ mod catalogue;
 mod exit;
 mod init;
 mod inspect;
+mod keygen;
 mod output;
 mod progress;
 mod scan;
+mod sign;
+mod signing;
+mod trust;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -25,6 +30,9 @@ fn main() -> ExitCode {
         Command::Detectors(options) => catalogue::run(&options),
         Command::Init(options) => init::run(&options, verbosity),
         Command::Schema(options) => Ok(catalogue::schema(&options)),
+        Command::Keygen(options) => keygen::run(&options, verbosity),
+        Command::Sign(options) => sign::run(&options, verbosity),
+        Command::Verify(options) => verify::run(&options, verbosity),
     };
     result.unwrap_or_else(|error| exit::report(&error))
 }
