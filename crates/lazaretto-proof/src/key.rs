@@ -1,4 +1,4 @@
-//! Ed25519 keys (RFC 8032) as PEM: PKCS#8 for private, SubjectPublicKeyInfo for public ones (RFC 8410).
+//! Ed25519 keys (RFC 8032) as PEM: PKCS#8 for private, `SubjectPublicKeyInfo` for public ones (RFC 8410).
 
 use std::fmt;
 
