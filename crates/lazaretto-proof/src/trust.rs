@@ -28,7 +28,8 @@ use crate::key::PublicKey;
 pub struct Day {
     year: i64,
     month: u8,
-    day: u8,
+    /// From 1.
+    of_month: u8,
 }
 
 impl Day {
@@ -51,7 +52,7 @@ impl Day {
         Self {
             year: year_of_era + era * 400 + i64::from(month <= 2),
             month: month as u8,
-            day: (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u8,
+            of_month: (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u8,
         }
     }
 }
@@ -61,7 +62,7 @@ impl fmt::Display for Day {
         write!(
             formatter,
             "{:04}-{:02}-{:02}",
-            self.year, self.month, self.day
+            self.year, self.month, self.of_month
         )
     }
 }
@@ -163,7 +164,7 @@ fn from_toml(text: &str) -> Result<Vec<TrustedKey>, ProofError> {
                     (Some(date), None) => Ok(Some(Day {
                         year: i64::from(date.year),
                         month: date.month,
-                        day: date.day,
+                        of_month: date.day,
                     })),
                     _ => Err(ProofError::Trust(format!(
                         "`{date}` of key `{}` is no day, expected one like 2026-12-31",
@@ -204,7 +205,7 @@ mod tests {
         Day {
             year: parts[0],
             month: parts[1] as u8,
-            day: parts[2] as u8,
+            of_month: parts[2] as u8,
         }
     }
 
