@@ -26,6 +26,7 @@ mod formats;
 mod interruption;
 mod isolation;
 mod memory;
+mod proof;
 
 // What people and programs see: columns, messages, reports, schemas, generated files.
 mod embedder;

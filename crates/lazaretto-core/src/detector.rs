@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::batch::Batch;
 use crate::finding::Finding;
 use crate::params::Params;
+use crate::provenance::Provenance;
 use crate::role::Role;
 use crate::shared::Shared;
 
@@ -172,6 +173,8 @@ pub struct DataFacts {
     pub trusted_rows: u64,
     /// Number of records of the evaluation files; they are not among `n_rows`.
     pub evaluation_rows: u64,
+    /// Files, and what is recorded about them.
+    pub provenance: Provenance,
 }
 
 impl DataFacts {

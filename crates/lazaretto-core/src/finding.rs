@@ -74,6 +74,8 @@ pub enum Action {
     Quarantine,
     /// Let them pass, but show the finding to a person.
     Review,
+    /// Let them pass and fail the gate: too much is in question to be held back without a person.
+    Fail,
 }
 
 /// Evidence about a *group* of one or more records: what, why, how sure, which records.

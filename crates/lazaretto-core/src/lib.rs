@@ -14,6 +14,7 @@ pub mod detector;
 pub mod erased;
 pub mod finding;
 pub mod params;
+pub mod provenance;
 pub mod record;
 pub mod report;
 pub mod role;
@@ -31,6 +32,9 @@ pub use detector::{
 pub use erased::{AnyEvidence, AnyModel, AnyState, DynDetector};
 pub use finding::{Action, Finding, Severity};
 pub use params::{ParamProblem, Params};
+pub use provenance::{
+    Comparison, Domains, FileFacts, Provenance, RecordedDigest, SourceList, Standing, Treatment,
+};
 pub use record::{RecordKey, RowHash};
 pub use role::Role;
 pub use shared::{

@@ -120,6 +120,9 @@ pub struct Derived {
     /// Recorded hashes, by column in schema order, for detectors that read the role
     /// [`crate::Role::ContentHash`].
     pub recorded: Vec<Recorded>,
+    /// Columns of web addresses, in schema order, for detectors that read the role
+    /// [`crate::Role::Url`].
+    pub urls: Vec<LargeStringArray>,
     /// Columns of encoded content, in schema order, for detectors that read the role
     /// [`crate::Role::Image`].
     pub blobs: Vec<Blobs>,

@@ -30,6 +30,7 @@ use crate::leakage::evaluation_overlap::EvaluationOverlap;
 use crate::leakage::personal_data::PersonalData;
 use crate::leakage::secrets::Secrets;
 use crate::provenance::content_hash::ContentHash;
+use crate::provenance::source_allowlist::SourceAllowlist;
 use crate::response::gibberish::Gibberish;
 use crate::response::refusal_shift::RefusalShift;
 use crate::response::trigger::ResponseTrigger;
@@ -86,6 +87,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<Scan>(),
     Registration::of::<Secrets>(),
     Registration::of::<SemanticDuplicates>(),
+    Registration::of::<SourceAllowlist>(),
     Registration::of::<SpectralSignature>(),
     Registration::of::<Spectre>(),
     Registration::of::<StyleShift>(),

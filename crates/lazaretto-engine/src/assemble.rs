@@ -45,6 +45,8 @@ pub(crate) struct Layout {
     pub(crate) recorded: Vec<usize>,
     /// Columns of encoded images.
     pub(crate) images: Vec<usize>,
+    /// Columns of web addresses.
+    pub(crate) urls: Vec<usize>,
     /// Columns that make up a record's content; see [`Derived::content_hashes`].
     pub(crate) content: Vec<usize>,
 }
@@ -70,6 +72,7 @@ impl Layout {
                 Role::Response => layout.texts.push((idx, TextPart::Response)),
                 Role::ContentHash => layout.recorded.push(idx),
                 Role::Image => layout.images.push(idx),
+                Role::Url => layout.urls.push(idx),
                 _ => {}
             }
             let content = !matches!(
@@ -106,6 +109,7 @@ pub(crate) struct Wanted {
     pub(crate) probabilities: bool,
     pub(crate) recorded: bool,
     pub(crate) images: bool,
+    pub(crate) urls: bool,
     pub(crate) tokens: bool,
     pub(crate) content_hashes: bool,
 }
@@ -124,6 +128,7 @@ impl Wanted {
             probabilities: roles.contains(&Role::Probabilities),
             recorded: roles.contains(&Role::ContentHash),
             images: roles.contains(&Role::Image),
+            urls: roles.contains(&Role::Url),
             tokens,
             content_hashes: intermediates.contains(&Intermediate::ContentHashes),
         }
@@ -157,6 +162,9 @@ impl Wanted {
         }
         if self.images {
             columns.extend(&layout.images);
+        }
+        if self.urls {
+            columns.extend(&layout.urls);
         }
         if self.content_hashes {
             columns.extend(&layout.content);
@@ -314,6 +322,12 @@ impl Assembler {
         } else {
             Vec::new()
         };
+        let urls = if wanted.urls {
+            let arrays = self.layout.urls.iter().filter_map(|&idx| column(idx));
+            arrays.map(strings).collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        };
         let blobs = if wanted.images {
             let arrays = self.layout.images.iter().filter_map(|&idx| {
                 let name = self.schema.field(idx).name().clone();
@@ -341,6 +355,7 @@ impl Assembler {
                 content_hashes,
                 categories,
                 recorded,
+                urls,
                 blobs,
                 ..Derived::default()
             },

@@ -46,12 +46,13 @@ pub(crate) fn report(files: &Dataset) -> Vec<TrustedReport> {
 
 /// The files for the manifest.
 pub(crate) fn digests(files: &Dataset) -> Vec<FileDigest> {
-    let files = report(files).into_iter();
+    let files = files.files().iter();
     files
         .map(|file| FileDigest {
-            path: file.path,
-            bytes: file.bytes,
-            blake3: file.blake3,
+            path: file.input.relative.clone(),
+            bytes: file.input.bytes,
+            blake3: hex(&file.input.digest),
+            sha256: hex(&file.input.sha256),
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 
 use lazaretto_embed::EmbedError;
 use lazaretto_io::IoError;
+use lazaretto_proof::ProofError;
 use thiserror::Error;
 
 use crate::pipeline::Problem;
@@ -71,6 +72,31 @@ pub enum EngineError {
         #[source]
         source: EmbedError,
     },
+    /// A run folder that is not as it was written.
+    #[error("vouch for `{run}`: {}", .problems.join("; "))]
+    Unsound {
+        /// The folder.
+        run: String,
+        /// What is wrong, a lower-case fragment each.
+        problems: Vec<String>,
+    },
+    /// A list of sources that cannot be used.
+    #[error("use `{file}` as the list of sources: {}", .problems.join("; "))]
+    Sources {
+        /// The file.
+        file: String,
+        /// What is wrong, a lower-case fragment each.
+        problems: Vec<String>,
+    },
+    /// A list of sources without the signature that it must have.
+    #[error("check the signature of `{file}`: {source}")]
+    Signature {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        source: ProofError,
+    },
     /// The thread pool could not be made.
     #[error("start {threads} threads")]
     Threads {
@@ -111,6 +137,15 @@ impl EngineError {
                 "evaluation sets need text columns and must be readable in full; give other files with `--eval`, or raise `--memory` when they are too large".to_owned(),
             ),
             Self::Embedder { source, .. } => Some(source.hint()),
+            Self::Unsound { .. } => Some(
+                "`lazaretto verify` tells everything that is wrong with it; scan again".to_owned(),
+            ),
+            Self::Sources { .. } => Some(
+                "`lazaretto detectors source-allowlist` shows what a list looks like".to_owned(),
+            ),
+            Self::Signature { .. } => Some(
+                "use a list that one of the trusted keys signed (`lazaretto sign FILE`); without `--trusted-key` it need not be signed".to_owned(),
+            ),
             Self::Threads { .. } => Some("give a smaller number with `--threads`".to_owned()),
         }
     }

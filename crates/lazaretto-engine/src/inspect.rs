@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::array::RecordBatch;
-use lazaretto_io::{Dataset, IoError, assign_roles, discover};
+use lazaretto_io::{Dataset, IoError, assign_roles, check_recorded, discover};
 
 use crate::embedder::{self, Installed};
 use crate::error::EngineError;
 use crate::plan::Plan;
-use crate::scan::{open_options, pool};
+use crate::progress::Silent;
+use crate::provenance;
+use crate::scan::{ProofOptions, open_options, pool};
 use crate::settings::Settings;
+use crate::source_list;
 use crate::survey::survey;
 use crate::trusted::{self, TrustedData};
 
@@ -48,6 +51,7 @@ pub fn inspect(
         })?;
         let discovery = discover(inputs)?;
         let skipped = discovery.skipped.clone();
+        let recorded = check_recorded(&discovery)?;
         let dataset = Dataset::open(
             discovery,
             open_options(settings, scratch.path().to_owned(), cancel),
@@ -60,6 +64,12 @@ pub fn inspect(
         let trusted_rows = trusted.as_ref().map_or(0, Dataset::n_rows);
         let label_is_given = settings.roles.label.is_some();
         let mut assembler = survey(&dataset, roles, label_is_given, [trusted_rows, 0])?;
+        // Whether it is signed matters to a scan; here it only tells what would apply.
+        let list = settings.allowlist.as_deref();
+        let list = list
+            .map(|path| source_list::load(path, &ProofOptions::default()))
+            .transpose()?;
+        provenance::install(&dataset, recorded, list.as_ref(), &mut assembler, &Silent);
         if let Some(trusted) = trusted {
             TrustedData::new(trusted, &assembler)?;
         }

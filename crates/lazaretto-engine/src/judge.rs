@@ -311,9 +311,9 @@ impl Membership {
             }
         }
         findings.sort_by(|left, right| {
-            let holds = |finding: &Finding| finding.action == Action::Quarantine;
-            holds(right)
-                .cmp(&holds(left))
+            let acts = |finding: &Finding| finding.action != Action::Review;
+            acts(right)
+                .cmp(&acts(left))
                 .then(right.severity.cmp(&left.severity))
                 .then(left.p_value.total_cmp(&right.p_value))
                 .then(right.records.len().cmp(&left.records.len()))

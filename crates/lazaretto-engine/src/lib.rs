@@ -8,6 +8,7 @@
 //! | [`plan`] | which detectors run, which columns are read |
 //! | `assemble` | Arrow batches as detectors see them |
 //! | `embedder` | vectors of texts from a model, in the place of an embedding column |
+//! | `provenance`, [`source_list`] | what is recorded about files, and which sources are trusted |
 //! | `trusted` | records known to be good, beside the dataset |
 //! | [`mod@scan`] | the two passes and everything after them, in order |
 //! | `judge` | verdicts, and `scores/` |
@@ -15,6 +16,7 @@
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
 //! | [`policy`] | verdicts and the gate |
 //! | `campaigns`, `counts` | findings with one cause, and how groups are spread over classes, sources and time |
+//! | [`mod@verify`], `seal` | whether a run folder may be read, and what its signature says |
 //! | `summary`, `examples`, `compare` | the report's content |
 //!
 //! What is absent on purpose: no printing, no argument parsing, no file formats.
@@ -37,18 +39,24 @@ pub mod pipeline;
 pub mod plan;
 pub mod policy;
 pub mod progress;
+mod provenance;
 mod redaction;
 pub mod scan;
+mod seal;
 pub mod settings;
+pub mod source_list;
 mod spill;
 mod summary;
 pub mod survey;
 mod trusted;
+pub mod verify;
 
 pub use error::EngineError;
 pub use inspect::{Inspection, inspect};
 pub use pipeline::PipelineFile;
 pub use plan::{Plan, Planned};
 pub use progress::{Progress, Silent};
-pub use scan::{Outcome, ReportFile, ScanRequest, scan, scan_with};
+pub use scan::{Outcome, ProofOptions, ReportFile, ScanRequest, scan, scan_with};
+pub use seal::{RUN_PREDICATE, sign_run};
 pub use settings::Settings;
+pub use verify::{Verification, VerifyRequest, verify};

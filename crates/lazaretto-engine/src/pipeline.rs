@@ -10,6 +10,7 @@ use std::fmt;
 use lazaretto_core::{Params as _, Role};
 use lazaretto_detectors::REGISTRY;
 use lazaretto_features::FeatureSettings;
+use lazaretto_io::Access;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,19 @@ pub struct PipelineFile {
     /// start at the current folder.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evaluation: Vec<String>,
+    /// A list of trusted and blocked sources (TOML or JSON); see `lazaretto detectors source-allowlist`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowlist: Option<String>,
+    /// Public keys (PEM) or TOML files of keys; the list of sources must then be signed by one of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_keys: Vec<String>,
+    /// Who may read the run folder: `owner` (the default) or `group`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+    /// File with the Ed25519 private key (PEM) that signs runs; a relative path starts at the current folder.
+    /// The environment variables `LAZARETTO_SIGNING_KEY` and `LAZARETTO_SIGNING_KEY_FILE` come first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_key_file: Option<String>,
     /// A model that makes vectors of texts.
     #[serde(skip_serializing_if = "EmbedderOptions::is_empty")]
     pub embedder: EmbedderOptions,
@@ -262,6 +276,10 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
         "threads",
         "trusted",
         "evaluation",
+        "allowlist",
+        "trusted_keys",
+        "access",
+        "signing_key_file",
         "embedder",
         "decoding",
         "roles",
@@ -279,6 +297,10 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
             "threads" => reader.take(&key, value, &mut file.threads),
             "trusted" => reader.take(&key, value, &mut file.trusted),
             "evaluation" => reader.take(&key, value, &mut file.evaluation),
+            "allowlist" => reader.take(&key, value, &mut file.allowlist),
+            "trusted_keys" => reader.take(&key, value, &mut file.trusted_keys),
+            "access" => reader.take(&key, value, &mut file.access),
+            "signing_key_file" => reader.take(&key, value, &mut file.signing_key_file),
             "embedder" => reader.section(&key, value, &mut file.embedder),
             "decoding" => reader.section(&key, value, &mut file.decoding),
             "roles" => reader.section(&key, value, &mut file.roles),

@@ -4,17 +4,23 @@
 //!
 //! | rule | the gate fails when |
 //! |---|---|
-//! | `never` | nothing but unscanned data fails it |
+//! | `never` | nothing but unscanned data fails it, findings with the action `fail` included |
 //! | `low`, `medium`, `high`, `critical` | a finding of at least this severity holds records back |
 //! | `quarantine` | any record is held back |
 //! | `quarantine>N`, `quarantine>P%` | more than N records, or P percent, are held back |
 //! | `group>P%` | more than P percent of one class or source are held back: an attacker could aim the quarantine itself |
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use lazaretto_core::report::{Counts, FindingReport, Gate, GateStatus, GroupReport};
+use lazaretto_core::report::{
+    Counts, DetectorStatus, FindingReport, Gate, GateStatus, GroupReport, Report,
+};
 use lazaretto_core::{Action, Severity};
+
+use crate::counts::MAX_GROUPS;
+use crate::settings::Settings;
 
 /// The rules used when none are given.
 pub const DEFAULT_RULES: [&str; 3] = ["high", "quarantine>1%", "group>20%"];
@@ -104,6 +110,7 @@ pub(crate) fn gate(rules: &[Rule], facts: &Facts<'_>) -> Gate {
         .iter()
         .filter_map(|rule| verdict(rule, facts))
         .collect();
+    reasons.extend(by_themselves(rules, facts.findings));
     let counts = facts.counts;
     let unscanned = counts.unscanned > 0 || counts.unscanned_files > 0;
     let status = match (reasons.is_empty(), unscanned) {
@@ -127,6 +134,70 @@ pub(crate) fn gate(rules: &[Rule], facts: &Facts<'_>) -> Gate {
         reasons,
         summary: summary(facts),
     }
+}
+
+/// Why a finished run, made under `rules_then`, does not pass the policy of `settings`; empty when it does.
+///
+/// Severities, numbers and shares are in the report. Of sources it lists the first; what needs the others is
+/// told only where the run was made under that rule.
+pub(crate) fn recheck(settings: &Settings, report: &Report, rules_then: &[String]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let detectors: Vec<String> = report
+        .detectors
+        .iter()
+        .filter(|detector| detector.status == DetectorStatus::Ran)
+        .map(|detector| detector.id.clone())
+        .collect();
+    let facts = Facts {
+        counts: &report.counts,
+        findings: &report.findings,
+        classes: &report.dataset.classes,
+        sources: &report.dataset.sources,
+        detectors: &detectors,
+        fdr: report.settings.fdr,
+    };
+    for rule in &settings.rules {
+        reasons.extend(verdict(rule, &facts));
+        let is_cut = facts.sources.len() >= MAX_GROUPS;
+        let then = rules_then.contains(&rule.to_string());
+        if matches!(rule, Rule::GroupShare(_)) && is_cut && !then {
+            reasons.push(format!(
+                "`{rule}` cannot be told of all sources, scan under this policy"
+            ));
+        }
+    }
+    reasons.extend(by_themselves(&settings.rules, facts.findings));
+    // A smaller rate holds fewer records back.
+    if report.settings.fdr < settings.fdr {
+        reasons.push(format!(
+            "single records were held to a false-discovery rate of {}, not {}",
+            report.settings.fdr, settings.fdr
+        ));
+    }
+    reasons
+}
+
+/// The reason when findings fail the gate whatever the rules say: those that put too much in question to be held
+/// back without a person.
+fn by_themselves(rules: &[Rule], findings: &[FindingReport]) -> Option<String> {
+    if rules.contains(&Rule::Never) {
+        return None;
+    }
+    let failing = findings
+        .iter()
+        .filter(|finding| finding.action == Action::Fail);
+    let detectors: BTreeSet<&str> = failing
+        .clone()
+        .map(|finding| finding.detector.as_str())
+        .collect();
+    let names: Vec<String> = detectors.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} finding(s) of {} fail the gate by themselves",
+            failing.count(),
+            names.join(", ")
+        )
+    })
 }
 
 fn verdict(rule: &Rule, facts: &Facts<'_>) -> Option<String> {

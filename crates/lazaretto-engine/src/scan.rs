@@ -15,10 +15,11 @@ use lazaretto_embed::Model;
 use lazaretto_features::{FeatureFit, FeatureModel};
 use lazaretto_io::{
     Conservation, Dataset, FileDigest, FindingsWriter, IoError, Manifest, OpenOptions, RolePlan,
-    RunFolder, assign_roles, check_conservation, discover, manifest, split_file,
-    write_unscanned_reasons,
+    RunFolder, Seal, assign_roles, check_conservation, check_recorded, discover, manifest,
+    split_file, write_unscanned_reasons,
 };
 use lazaretto_patterns::redact;
+use lazaretto_proof::{Day, SecretKey, Trust};
 use rayon::prelude::*;
 
 use crate::assemble::{Assembler, Wanted};
@@ -32,8 +33,11 @@ use crate::judge::{Judged, calibrate, finding_id, null_scores};
 use crate::memory::give_back;
 use crate::plan::{Plan, Planned};
 use crate::progress::Progress;
+use crate::provenance;
 use crate::redaction;
+use crate::seal;
 use crate::settings::Settings;
+use crate::source_list::LoadedList;
 use crate::spill::{Row, Spill, SpillWriter};
 use crate::summary;
 use crate::survey::survey;
@@ -50,6 +54,19 @@ pub struct ScanRequest {
     pub settings: Settings,
     /// Set to stop the scan.
     pub cancel: Arc<AtomicBool>,
+    /// Keys.
+    pub proof: ProofOptions,
+}
+
+/// Keys that sign the run and that vouch for what it is given.
+#[derive(Clone, Debug, Default)]
+pub struct ProofOptions {
+    /// Signs the run, where there is one.
+    pub signing_key: Option<Arc<SecretKey>>,
+    /// Keys of which one must have signed the list of sources; `None` when it need not be signed.
+    pub trust: Option<Trust>,
+    /// The day on which keys must count; `None` leaves days out.
+    pub today: Option<Day>,
 }
 
 /// Name and bytes of a report file.
@@ -130,7 +147,14 @@ fn staged(
     let run = RunFolder::stage(&request.out)?;
     match Scan::run(request, model, progress, render, &run) {
         Ok((outcome, manifest)) => {
-            run.commit(&manifest)?;
+            let key = request.proof.signing_key.as_deref();
+            let seal = key.map(|key| {
+                move |manifest: &Manifest, covered: &[FileDigest]| {
+                    seal::seal(key, manifest, covered)
+                }
+            });
+            let seal = seal.as_ref().map(|seal| seal as &Seal<'_>);
+            run.commit(&manifest, request.settings.access, seal)?;
             Ok(outcome)
         }
         Err(error) => {
@@ -155,7 +179,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Its readings go to `timings.json`, which no digest covers, and nowhere else.
+    /// Its readings go to `timings.json`, which the manifest leaves out, and nowhere else.
     fn start() -> Self {
         Self {
             started: std::time::Instant::now(),
@@ -219,10 +243,12 @@ impl<'a> Scan<'a> {
     ) -> Result<(Outcome, Manifest), EngineError> {
         let settings = &request.settings;
         let mut clock = Clock::start();
+        let list = provenance::load_list(request)?;
         progress.phase("reading file headers", 0, 0);
         let discovery = discover(&request.inputs)?;
         let name = discovery.name.clone();
         let skipped = discovery.skipped.clone();
+        let recorded = check_recorded(&discovery)?;
         let scratch = run.path().join(".scratch");
         create_folder(&scratch)?;
         let dataset = Dataset::open(
@@ -236,6 +262,8 @@ impl<'a> Scan<'a> {
         let beside = [&trusted, &evaluation].map(|files| files.as_ref().map_or(0, Dataset::n_rows));
         let label_is_given = settings.roles.label.is_some();
         let mut assembler = survey(&dataset, roles, label_is_given, beside)?;
+        let provenance_notes =
+            provenance::install(&dataset, recorded, list.as_ref(), &mut assembler, progress);
         let embedder = model.map(|model| Installed::new(model, &mut assembler));
         if let Some(reason) = embedder.as_ref().and_then(Installed::unused) {
             progress.warn(&format!("the embedder is not used: {reason}"));
@@ -275,7 +303,10 @@ impl<'a> Scan<'a> {
         let nearest = nearest_passing(&scan, shown, &judged.verdicts, &shared, &features)?;
         // What was needed to score is large, and the writers need room.
         let embedder_note = embedder.as_ref().map(Installed::describe);
-        let notes = embedder_note.into_iter().chain(trusted_note);
+        let notes = embedder_note
+            .into_iter()
+            .chain(trusted_note)
+            .chain(provenance_notes);
         let features_described = features.describe().into_iter().chain(notes).collect();
         drop((features, shared));
         give_back();
@@ -310,7 +341,8 @@ impl<'a> Scan<'a> {
         dataset.check_cancelled()?;
         clock.lap("check");
         clock.write(settings, run)?;
-        let manifest = scan.manifest(&report, run)?;
+        let list = list.as_ref().map(LoadedList::digest);
+        let manifest = scan.manifest(&report, list, run)?;
         Ok((
             Outcome {
                 report,
@@ -819,11 +851,17 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn manifest(&self, report: &Report, run: &RunFolder) -> Result<Manifest, EngineError> {
+    fn manifest(
+        &self,
+        report: &Report,
+        allowlist: Option<FileDigest>,
+        run: &RunFolder,
+    ) -> Result<Manifest, EngineError> {
         let inputs = self.dataset.files().iter().map(|file| FileDigest {
             path: file.input.relative.clone(),
             bytes: file.input.bytes,
             blake3: hex(&file.input.digest),
+            sha256: hex(&file.input.sha256),
         });
         Ok(Manifest {
             schema: manifest::SCHEMA.to_owned(),
@@ -833,14 +871,22 @@ impl<'a> Scan<'a> {
             settings_hash: report.settings.pipeline_hash.clone(),
             seed: report.settings.seed,
             canonical_encoding: canonical::VERSION,
+            gate: report.gate.status,
+            rules: rules_in_words(&self.request.settings),
             counts: report.counts,
             inputs: inputs.collect(),
             trusted: self.trusted.map(TrustedData::digests).unwrap_or_default(),
             evaluation: self.evaluation.map(beside::digests).unwrap_or_default(),
             embedder: self.embedder.map(Installed::digests).unwrap_or_default(),
-            outputs: run.outputs()?,
+            allowlist,
+            outputs: run.outputs(self.dataset.files().iter().map(|file| &file.input))?,
         })
     }
+}
+
+fn rules_in_words(settings: &Settings) -> Vec<String> {
+    let rules = settings.rules.iter();
+    rules.map(ToString::to_string).collect()
 }
 
 /// A digest in hexadecimal.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lazaretto_core::Role;
 use lazaretto_features::FeatureSettings;
-use lazaretto_io::{DecoderLimits, GivenRoles, Isolation};
+use lazaretto_io::{Access, DecoderLimits, GivenRoles, Isolation};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -44,6 +44,10 @@ pub struct Settings {
     pub embedder: Option<EmbedderOptions>,
     /// How the input is decoded.
     pub decoding: Decoding,
+    /// File with the list of trusted and blocked sources; told by its digest as well.
+    pub allowlist: Option<String>,
+    /// Files with the keys of which one must have signed that list.
+    pub trusted_keys: Vec<String>,
     /// Columns with a given role.
     pub roles: GivenRoles,
     /// Only these detectors; empty means the default ones.
@@ -62,6 +66,10 @@ pub struct Settings {
     pub finding_p: f64,
     /// Whether single records are held back.
     pub hold_rows: bool,
+    /// Who may read the run folder.
+    pub access: Access,
+    /// File with the private key that signs the run, where the pipeline names one.
+    pub signing_key_file: Option<String>,
 }
 
 /// How the input is decoded.
@@ -146,6 +154,8 @@ impl Settings {
             roles: given_roles(&file),
             trusted: file.trusted,
             evaluation: file.evaluation,
+            allowlist: file.allowlist,
+            trusted_keys: file.trusted_keys,
             embedder: Some(file.embedder).filter(|embedder| embedder.path.is_some()),
             only: file.detectors.only,
             also: file.detectors.also,
@@ -155,12 +165,14 @@ impl Settings {
             rules,
             finding_p: file.policy.finding_p.unwrap_or(0.05),
             hold_rows: file.policy.hold_rows.unwrap_or(true),
+            access: file.access.unwrap_or_default(),
+            signing_key_file: file.signing_key_file,
         })
     }
 
     /// BLAKE3, in hexadecimal, of everything that can change a verdict. Threads are left
-    /// out, because they change nothing, and trusted and evaluation files and the embedder as the dataset's
-    /// own files are, because the manifest has their digests; memory is in, because sample sizes follow it.
+    /// out, because they change nothing, and trusted and evaluation files, the list of sources and the embedder as the dataset's
+    /// own files are, because the manifest has their digests, and who may read or signs the run; memory is in, because sample sizes follow it.
     #[must_use]
     pub fn hash(&self) -> String {
         #[derive(Serialize)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _};
 use arrow::datatypes::DataType;
-use lazaretto_core::{DataFacts, NO_LABEL, Role};
+use lazaretto_core::{DataFacts, NO_LABEL, Provenance, Role};
 use lazaretto_io::{Dataset, IoError, RolePlan};
 use rayon::prelude::*;
 
@@ -73,6 +73,7 @@ pub(crate) fn survey(
         probabilities_dim: list_length(dataset, layout.probabilities)?,
         trusted_rows,
         evaluation_rows,
+        provenance: Provenance::default(),
         columns: roles.columns,
         sources: sources.clone(),
     };

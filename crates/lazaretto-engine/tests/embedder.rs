@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use lazaretto_core::report::{DetectorStatus, Report};
 use lazaretto_embed::{EmbedError, Embedder, Model, ModelFile};
-use lazaretto_engine::{EngineError, ScanRequest, Settings, Silent, pipeline, scan, scan_with};
+use lazaretto_engine::{
+    EngineError, ProofOptions, ScanRequest, Settings, Silent, pipeline, scan, scan_with,
+};
 use ndarray::Array2;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -121,6 +123,7 @@ fn request(folder: &Path, out: &Path, pipeline_text: &str) -> ScanRequest {
         out: out.join("run"),
         settings,
         cancel: Arc::new(AtomicBool::new(false)),
+        proof: ProofOptions::default(),
     }
 }
 

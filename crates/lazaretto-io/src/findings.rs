@@ -55,6 +55,7 @@ impl FindingsWriter {
         let action = match finding.action {
             Action::Quarantine => "quarantine",
             Action::Review => "review",
+            Action::Fail => "fail",
         };
         let evidence = serde_json::to_string(&finding.evidence).unwrap_or_default();
         let values = [

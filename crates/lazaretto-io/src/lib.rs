@@ -4,6 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`mod@discover`] | which files make up the dataset |
+//! | [`recorded`] | digests that the dataset records of its own files |
 //! | [`dataset`] | opening them, one schema over all, batches by unit |
 //! | `decode` | the format readers behind one trait; the place for process isolation |
 //! | [`roles`] | what each column is for |
@@ -11,6 +12,7 @@
 //! | [`split`] | `clean/`, `quarantine/` and `unscanned/` |
 //! | [`scores`] | `scores/*.parquet` |
 //! | [`conservation`] | proof from the written files that nothing was lost |
+//! | [`verify`] | whether a finished run folder is what its manifest says |
 //!
 //! What is absent on purpose: no detector, no decision about a record, no printing.
 
@@ -22,11 +24,13 @@ pub mod error;
 pub mod findings;
 pub mod manifest;
 mod parquet_sink;
+pub mod recorded;
 pub mod roles;
 pub mod run_folder;
 mod schema;
 pub mod scores;
 pub mod split;
+pub mod verify;
 
 pub use conservation::{Conservation, check_conservation};
 pub use dataset::{Dataset, OpenFile, OpenOptions, Unit};
@@ -36,7 +40,9 @@ pub use discover::{Compression, Discovery, Format, InputFile, discover};
 pub use error::IoError;
 pub use findings::FindingsWriter;
 pub use manifest::{FileDigest, Manifest, ModelDigest};
+pub use recorded::check_recorded;
 pub use roles::{GivenRoles, RolePlan, assign_roles};
-pub use run_folder::RunFolder;
+pub use run_folder::{Access, RunFolder, Seal};
 pub use scores::{RecordId, ScoreRow, ScoresWriter, score_batch};
 pub use split::{Decisions, RecordNote, SplitCounts, split_file, write_unscanned_reasons};
+pub use verify::{RunCheck, check_run};

@@ -1,18 +1,24 @@
 //! The manifest: digests of all that went in and came out, written last. Readers trust it alone.
 
-use lazaretto_core::report::Counts;
+use lazaretto_core::report::{Counts, GateStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Name of the manifest in the run folder.
 pub const FILE_NAME: &str = "manifest.json";
 
-/// Files of a run folder that the manifest does not list: itself, and what differs between two
-/// runs over the same input.
-pub const UNLISTED: [&str; 2] = [FILE_NAME, "timings.json"];
+/// Name of the signed envelope about the run folder, where the run is signed.
+pub const ENVELOPE_NAME: &str = "manifest.dsse.json";
+
+/// Times of the run, which differ between two runs over the same input.
+pub const TIMINGS_NAME: &str = "timings.json";
+
+/// Files of a run folder that the manifest does not list: itself, its signature, and what differs
+/// between two runs over the same input. A signature covers the last as well.
+pub const UNLISTED: [&str; 3] = [FILE_NAME, ENVELOPE_NAME, TIMINGS_NAME];
 
 /// Identifies the version of [`Manifest`].
-pub const SCHEMA: &str = "https://lazaretto.dev/schemas/manifest-1.json";
+pub const SCHEMA: &str = "https://lazaretto.dev/schemas/manifest-2.json";
 
 /// One file and the digest of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +30,8 @@ pub struct FileDigest {
     pub bytes: u64,
     /// BLAKE3 of the bytes, in hexadecimal.
     pub blake3: String,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub sha256: String,
 }
 
 /// One file of a model and the digest of its bytes.
@@ -56,6 +64,10 @@ pub struct Manifest {
     pub seed: u64,
     /// Version of the canonical encoding behind the row hashes.
     pub canonical_encoding: u8,
+    /// What the gate decided.
+    pub gate: GateStatus,
+    /// Rules of the policy under which it fails.
+    pub rules: Vec<String>,
     /// Number of records by verdict.
     pub counts: Counts,
     /// Input files, sorted by path.
@@ -69,6 +81,9 @@ pub struct Manifest {
     /// Files of the model that made vectors of the texts, sorted by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embedder: Vec<ModelDigest>,
+    /// The list of trusted and blocked sources, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowlist: Option<FileDigest>,
     /// Every file of the run folder but those in [`UNLISTED`], sorted by path.
     pub outputs: Vec<FileDigest>,
 }

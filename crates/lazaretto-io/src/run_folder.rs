@@ -2,21 +2,42 @@
 //!
 //! A run is staged in `<out>.partial` under a lock. Committing makes every file durable, writes
 //! the manifest last and renames the folder. A run that fails or is dropped removes its staging
-//! folder; one that is killed leaves it, without a manifest.
+//! folder; one that is killed leaves it, without a manifest. Only its owner can read a run folder, unless
+//! [`Access`] says otherwise.
 
+mod access;
+
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use crate::discover::digest_file;
+use crate::discover::{Digests, InputFile, digest_file, digests_of_file, hex};
 use crate::error::IoError;
-use crate::manifest::{FILE_NAME, FileDigest, Manifest, UNLISTED};
+use crate::manifest::{ENVELOPE_NAME, FILE_NAME, FileDigest, Manifest, TIMINGS_NAME, UNLISTED};
 
 /// Held while a run is writing; removed before the folder takes its place.
 pub(crate) const LOCK_NAME: &str = ".lock";
+
+/// Who may read a run folder. Records that were held back can be personal or hostile, and what is not
+/// readable to others cannot be copied by them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Its owner alone: folders 0700, files 0600.
+    #[default]
+    Owner,
+    /// Its owner, and its group for reading: folders 0750, files 0640.
+    Group,
+}
+
+/// Makes the signed envelope about the files of a run, the manifest and times among them, as bytes.
+pub type Seal<'s> = dyn Fn(&Manifest, &[FileDigest]) -> Result<Vec<u8>, IoError> + 's;
 
 /// A run folder that is being written. Dropping it without [`RunFolder::commit`] removes it.
 #[derive(Debug)]
@@ -51,7 +72,8 @@ impl RunFolder {
             fs::create_dir_all(parent).map_err(IoError::storage("create", parent))?;
         }
         let lock_path = staging.join(LOCK_NAME);
-        match fs::create_dir(&staging) {
+        // Whatever is written below cannot be reached by others from the start.
+        match access::create_private(&staging) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(in_the_way(staging, &lock_path));
@@ -100,11 +122,19 @@ impl RunFolder {
     }
 
     /// Digests of everything written so far but the [`UNLISTED`], sorted by path: what
-    /// [`Manifest::outputs`] is to hold.
+    /// [`Manifest::outputs`] is to hold. Files of `clean/` that have the bytes of an input share its
+    /// SHA-256, which is the slower of the two.
     ///
     /// # Errors
     /// [`IoError::Storage`] when a file cannot be read back.
-    pub fn outputs(&self) -> Result<Vec<FileDigest>, IoError> {
+    pub fn outputs<'f>(
+        &self,
+        inputs: impl IntoIterator<Item = &'f InputFile>,
+    ) -> Result<Vec<FileDigest>, IoError> {
+        let known: BTreeMap<[u8; 32], [u8; 32]> = inputs
+            .into_iter()
+            .map(|input| (input.digest, input.sha256))
+            .collect();
         let files: Vec<_> = files_below(&self.staging)?
             .into_iter()
             .filter(|(relative, _)| relative != LOCK_NAME && !UNLISTED.contains(&relative.as_str()))
@@ -112,12 +142,18 @@ impl RunFolder {
         files
             .into_par_iter()
             .map(|(relative, path)| {
-                let (bytes, digest) = digest_file(&path)?;
-                Ok(FileDigest {
-                    path: relative,
-                    bytes,
-                    blake3: blake3::Hash::from_bytes(digest).to_hex().to_string(),
-                })
+                if relative.starts_with("clean/") {
+                    let (bytes, blake3) = digest_file(&path)?;
+                    if let Some(&sha256) = known.get(&blake3) {
+                        let digests = Digests {
+                            bytes,
+                            blake3,
+                            sha256,
+                        };
+                        return Ok(entry(relative, &digests));
+                    }
+                }
+                listed(relative, &path)
             })
             .collect()
     }
@@ -133,12 +169,19 @@ impl RunFolder {
             .try_for_each(|(_, path)| sync(path))
     }
 
-    /// Makes everything durable, writes `manifest` last and moves the folder into place.
+    /// Makes everything durable, writes `manifest` last, and its signature where `seal` makes one, and moves
+    /// the folder into place, for those to read whom `access` names.
     ///
     /// # Errors
     /// [`IoError::CommittedElsewhere`] when another run took the place, [`IoError::Storage`] when
-    /// the file system refuses. Nothing is at the final place then.
-    pub fn commit(mut self, manifest: &Manifest) -> Result<(), IoError> {
+    /// the file system refuses, and what `seal` says. Nothing is at the final place then.
+    pub fn commit(
+        mut self,
+        manifest: &Manifest,
+        access: Access,
+        seal: Option<&Seal<'_>>,
+    ) -> Result<(), IoError> {
+        access::grant(&self.staging, access)?;
         let files = files_below(&self.staging)?;
         files.par_iter().try_for_each(|(_, path)| sync(path))?;
         let mut text = serde_json::to_vec_pretty(manifest).map_err(|error| IoError::Encode {
@@ -146,8 +189,17 @@ impl RunFolder {
             reason: error.to_string(),
         })?;
         text.push(b'\n');
-        self.write(FILE_NAME, &text)?;
-        sync(&self.staging.join(FILE_NAME))?;
+        self.write_durably(FILE_NAME, &text, access)?;
+        if let Some(seal) = seal {
+            let mut covered = manifest.outputs.clone();
+            for name in [FILE_NAME, TIMINGS_NAME] {
+                let path = self.staging.join(name);
+                if path.is_file() {
+                    covered.push(listed(name.to_owned(), &path)?);
+                }
+            }
+            self.write_durably(ENVELOPE_NAME, &seal(manifest, &covered)?, access)?;
+        }
         let lock = self.staging.join(LOCK_NAME);
         fs::remove_file(&lock).map_err(IoError::storage("remove", &lock))?;
         sync(&self.staging)?;
@@ -172,6 +224,13 @@ impl RunFolder {
         }
     }
 
+    fn write_durably(&self, name: &str, bytes: &[u8], access: Access) -> Result<(), IoError> {
+        self.write(name, bytes)?;
+        let path = self.staging.join(name);
+        access::grant(&path, access)?;
+        sync(&path)
+    }
+
     /// Removes what was written.
     pub fn discard(self) {
         drop(self);
@@ -184,6 +243,20 @@ impl Drop for RunFolder {
             // Left over at worst; the next run says how to clean it up.
             let _ = fs::remove_dir_all(&self.staging);
         }
+    }
+}
+
+/// The entry of the manifest for the file at `path`.
+fn listed(relative: String, path: &Path) -> Result<FileDigest, IoError> {
+    Ok(entry(relative, &digests_of_file(path)?))
+}
+
+fn entry(path: String, digests: &Digests) -> FileDigest {
+    FileDigest {
+        path,
+        bytes: digests.bytes,
+        blake3: hex(&digests.blake3),
+        sha256: hex(&digests.sha256),
     }
 }
 
@@ -210,6 +283,15 @@ fn in_the_way(staging: PathBuf, lock_path: &Path) -> IoError {
 
 /// All files below `root` with their relative paths (`/` between components), sorted by these.
 pub(crate) fn files_below(root: &Path) -> Result<Vec<(String, PathBuf)>, IoError> {
+    let entries = entries_below(root)?.into_iter();
+    Ok(entries
+        .map(|(relative, path, _)| (relative, path))
+        .collect())
+}
+
+/// Everything below `root` that is no folder: relative path (`/` between components), path, and whether it is a
+/// regular file; sorted. Links are not followed.
+pub(crate) fn entries_below(root: &Path) -> Result<Vec<(String, PathBuf, bool)>, IoError> {
     let mut files = Vec::new();
     for entry in WalkDir::new(root) {
         let entry = entry.map_err(|error| IoError::Storage {
@@ -227,7 +309,8 @@ pub(crate) fn files_below(root: &Path) -> Result<Vec<(String, PathBuf)>, IoError
             .components()
             .map(|part| part.as_os_str().to_string_lossy())
             .collect();
-        files.push((parts.join("/"), entry.into_path()));
+        let is_file = entry.file_type().is_file();
+        files.push((parts.join("/"), entry.into_path(), is_file));
     }
     files.sort();
     Ok(files)
@@ -241,7 +324,7 @@ fn sync(path: &Path) -> Result<(), IoError> {
 
 #[cfg(test)]
 mod tests {
-    use lazaretto_core::report::Counts;
+    use lazaretto_core::report::{Counts, GateStatus};
 
     use super::*;
 
@@ -254,12 +337,15 @@ mod tests {
             settings_hash: String::new(),
             seed: 0,
             canonical_encoding: lazaretto_core::canonical::VERSION,
+            gate: GateStatus::Passed,
+            rules: Vec::new(),
             counts: Counts::default(),
             inputs: Vec::new(),
             trusted: Vec::new(),
             evaluation: Vec::new(),
             embedder: Vec::new(),
-            outputs: run.outputs().unwrap(),
+            allowlist: None,
+            outputs: run.outputs([]).unwrap(),
         }
     }
 
@@ -276,7 +362,7 @@ mod tests {
         ));
         assert!(!out.exists());
         let manifest = manifest(&run);
-        run.commit(&manifest).unwrap();
+        run.commit(&manifest, Access::Owner, None).unwrap();
         let read: Manifest =
             serde_json::from_slice(&fs::read(out.join("manifest.json")).unwrap()).unwrap();
         let listed: Vec<_> = read.outputs.iter().map(|file| file.path.as_str()).collect();
@@ -296,6 +382,39 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn others_cannot_read_a_run_unless_it_is_given_to_the_group() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for (access, dir, file) in [(Access::Owner, 0o700, 0o600), (Access::Group, 0o750, 0o640)] {
+            let out = folder.path().join(format!("{access:?}"));
+            let run = RunFolder::stage(&out).unwrap();
+            assert_eq!(mode(run.path()), 0o700, "while it is written");
+            run.write("clean/a/x.csv", b"a\n1\n").unwrap();
+            run.write(TIMINGS_NAME, b"{}").unwrap();
+            // A copy keeps the permissions of the input, which may be anything.
+            let copied = run.path().join("clean/a/x.csv");
+            fs::set_permissions(&copied, fs::Permissions::from_mode(0o444)).unwrap();
+            let manifest = manifest(&run);
+            let seal = |_: &Manifest, covered: &[FileDigest]| {
+                let names: Vec<&str> = covered.iter().map(|file| file.path.as_str()).collect();
+                Ok(names.join(" ").into_bytes())
+            };
+            run.commit(&manifest, access, Some(&seal)).unwrap();
+            for (relative, path) in files_below(&out).unwrap() {
+                assert_eq!(mode(&path), file, "{access:?} {relative}");
+            }
+            for relative in ["", "clean", "clean/a"] {
+                assert_eq!(mode(&out.join(relative)), dir, "{access:?} {relative}");
+            }
+            let sealed = fs::read_to_string(out.join(ENVELOPE_NAME)).unwrap();
+            assert_eq!(sealed, "clean/a/x.csv manifest.json timings.json");
+        }
+    }
+
     #[test]
     fn what_is_in_the_way_is_told_apart() {
         let folder = tempfile::tempdir().unwrap();
@@ -312,7 +431,7 @@ mod tests {
         fs::write(out.join("other"), b"").unwrap();
         let manifest = manifest(&run);
         assert!(matches!(
-            run.commit(&manifest),
+            run.commit(&manifest, Access::Owner, None),
             Err(IoError::CommittedElsewhere { .. })
         ));
         assert!(!folder.path().join("run.partial").exists());

@@ -120,10 +120,9 @@ fn one_finding(out: &mut String, finding: &FindingReport, paint: &Paint) {
         text(&finding.title)
     );
     let facts = format!(
-        "{} · {} {} · p {}",
+        "{} · {} · p {}",
         text(&finding.detector),
-        wording::counted(finding.n_records, "record"),
-        wording::action(finding.action),
+        wording::outcome(finding.n_records, finding.action),
         wording::p_value(finding.p_value),
     );
     let _ = writeln!(out, "           {}", paint.apply(DIM, &facts));

@@ -90,7 +90,7 @@ fn ran(report: &Report, detector: &DetectorReport) -> TestCaseStatus {
     let held: Vec<&FindingReport> = report
         .findings
         .iter()
-        .filter(|finding| finding.detector == detector.id && finding.action == Action::Quarantine)
+        .filter(|finding| finding.detector == detector.id && finding.action != Action::Review)
         .collect();
     let Some(first) = held.first() else {
         return TestCaseStatus::success();

@@ -126,9 +126,8 @@ fn one_finding(out: &mut String, finding: &FindingReport) {
     let _ = writeln!(out, "{}\n", sentence(&finding.title));
     let _ = writeln!(
         out,
-        "- {} {}, p {}",
-        wording::counted(finding.n_records, "record"),
-        wording::action(finding.action),
+        "- {}, p {}",
+        wording::outcome(finding.n_records, finding.action),
         wording::p_value(finding.p_value)
     );
     if let Some(target) = &finding.target_class {

@@ -184,11 +184,13 @@ fn result(
     let (kind, level) = match (finding.action, finding.severity) {
         // A result that a person has to judge has no level (3.27.10).
         (Action::Review, _) => (ResultKind::Review, ResultLevel::None),
-        (Action::Quarantine, Severity::Critical | Severity::High) => {
+        (Action::Quarantine | Action::Fail, Severity::Critical | Severity::High) => {
             (ResultKind::Fail, ResultLevel::Error)
         }
-        (Action::Quarantine, Severity::Medium) => (ResultKind::Fail, ResultLevel::Warning),
-        (Action::Quarantine, Severity::Low | Severity::Info) => {
+        (Action::Quarantine | Action::Fail, Severity::Medium) => {
+            (ResultKind::Fail, ResultLevel::Warning)
+        }
+        (Action::Quarantine | Action::Fail, Severity::Low | Severity::Info) => {
             (ResultKind::Fail, ResultLevel::Note)
         }
     };
@@ -236,9 +238,8 @@ fn result(
 
 fn result_message(finding: &FindingReport) -> Message {
     let facts = format!(
-        "{} {}, p {}.",
-        wording::counted(finding.n_records, "record"),
-        wording::action(finding.action),
+        "{}, p {}.",
+        wording::outcome(finding.n_records, finding.action),
         wording::p_value(finding.p_value)
     );
     let title = inert(&shorten(&finding.title, MAX_TEXT));

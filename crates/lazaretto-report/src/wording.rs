@@ -297,6 +297,16 @@ pub(crate) fn action(action: Action) -> &'static str {
     match action {
         Action::Quarantine => "held back",
         Action::Review => "for review",
+        Action::Fail => "fails the gate",
+    }
+}
+
+/// What became of the records of a finding; one about files alone has none.
+pub(crate) fn outcome(n_records: u64, action: Action) -> String {
+    match (n_records, action) {
+        (0, _) => self::action(action).to_owned(),
+        (_, Action::Fail) => format!("{} let pass, the gate fails", counted(n_records, "record")),
+        _ => format!("{} {}", counted(n_records, "record"), self::action(action)),
     }
 }
 

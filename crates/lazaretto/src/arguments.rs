@@ -6,7 +6,11 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lazaretto_engine::pipeline::{self, BUILT_IN, PipelineFile, Problem, suggestion};
 use lazaretto_engine::{EngineError, Settings};
-use lazaretto_io::Isolation;
+use lazaretto_io::{Access, Isolation};
+
+use crate::keygen::KeygenOptions;
+use crate::sign::SignOptions;
+use crate::verify::VerifyOptions;
 
 /// Quarantine for training data: scans datasets for poisoned records before a training job may
 /// read them.
@@ -61,6 +65,17 @@ pub(crate) enum Command {
     /// Decode for a scan, which starts this; not for people.
     #[command(name = Isolation::ARGUMENT, hide = true)]
     ServeDecoder,
+    /// Make a pair of Ed25519 keys that sign runs and lists of sources.
+    Keygen(KeygenOptions),
+    /// Sign a run folder, or a list of sources.
+    ///
+    /// A run is checked first (exit code 4 when it is not as it was written); a signature by another key stays.
+    Sign(SignOptions),
+    /// Check a run folder before a training job reads it: signature, files, counts, policy.
+    ///
+    /// Exit codes: 0 as it was written and passed, 1 the policy failed, 2 usage, 3 incomplete (something
+    /// could not be judged), 4 not as it was written, or not signed by a trusted key.
+    Verify(VerifyOptions),
 }
 
 /// The dataset and what its columns are for.
@@ -138,6 +153,12 @@ pub(crate) struct DatasetOptions {
     /// Evaluation files, in any format; records that contain their texts are held back.
     #[arg(long = "eval", value_name = "FILE", num_args = 1..)]
     evaluation: Vec<String>,
+    /// List of trusted and blocked sources (TOML or JSON); see `lazaretto detectors source-allowlist`.
+    #[arg(long, value_name = "FILE")]
+    allowlist: Option<String>,
+    /// Public key (PEM), or a TOML file of keys: the list of sources must be signed by one of them.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    trusted_key: Vec<String>,
     /// Folder with a model that makes vectors of texts where DATA has none: `tokenizer.json` and
     /// `model.safetensors` (static embeddings) or `model.onnx`; needs a build with the feature
     /// `embed-static` or `embed-onnx`.
@@ -185,6 +206,14 @@ pub(crate) struct ScanOptions {
     /// [default: high, quarantine>1%, group>20%].
     #[arg(long, value_name = "RULE", num_args = 1.., value_delimiter = ',')]
     fail_on: Vec<String>,
+    /// Sign the run with the private key (PEM) in the environment variable `LAZARETTO_SIGNING_KEY`, or in the file
+    /// that `LAZARETTO_SIGNING_KEY_FILE` or the pipeline's `signing_key_file` names; a pipeline that names one
+    /// signs without this flag.
+    #[arg(long)]
+    pub(crate) sign: bool,
+    /// Who may read the run folder [default: owner].
+    #[arg(long, value_enum, value_name = "WHO")]
+    access: Option<AccessOption>,
     /// What to print at the end: a summary, or the whole report.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -248,6 +277,14 @@ pub(crate) enum Format {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AccessOption {
+    /// Its owner alone (folders 0700, files 0600).
+    Owner,
+    /// Its owner, and its group for reading (0750, 0640).
+    Group,
+}
+
 impl DatasetOptions {
     /// The pipeline with the flags written over it.
     fn overridden(&self) -> Result<PipelineFile> {
@@ -271,6 +308,7 @@ impl DatasetOptions {
             (&self.text, &mut roles.text),
             (&self.trusted, &mut file.trusted),
             (&self.evaluation, &mut file.evaluation),
+            (&self.trusted_key, &mut file.trusted_keys),
             (&self.only, &mut file.detectors.only),
             (&self.also, &mut file.detectors.also),
             (&self.skip, &mut file.detectors.skip),
@@ -278,6 +316,9 @@ impl DatasetOptions {
             if !flag.is_empty() {
                 list.clone_from(flag);
             }
+        }
+        if self.allowlist.is_some() {
+            file.allowlist.clone_from(&self.allowlist);
         }
         if self.embedder.is_some() {
             // The pins of the pipeline stay: they say which model it must be, wherever it lies.
@@ -302,12 +343,8 @@ impl DatasetOptions {
     }
 
     fn settings(&self, file: PipelineFile) -> Result<Settings> {
-        let mut settings = Settings::new(&self.pipeline_name(), file).map_err(|problems| {
-            EngineError::Pipeline {
-                origin: format!("`{}` with the flags given", self.pipeline),
-                problems,
-            }
-        })?;
+        let origin = format!("`{}` with the flags given", self.pipeline);
+        let mut settings = checked(&self.pipeline_name(), file, origin)?;
         settings.decoding.program = Some(this_program()?);
         Ok(settings)
     }
@@ -346,8 +383,22 @@ impl ScanOptions {
         if !self.fail_on.is_empty() {
             file.policy.fail_on = Some(self.fail_on.clone());
         }
+        match self.access {
+            Some(AccessOption::Owner) => file.access = Some(Access::Owner),
+            Some(AccessOption::Group) => file.access = Some(Access::Group),
+            None => {}
+        }
         self.dataset.settings(file)
     }
+}
+
+/// The settings of the pipeline called `name`, without any flag.
+pub(crate) fn settings_of(name: &str) -> Result<Settings> {
+    checked(name, load(name)?, format!("`{name}`"))
+}
+
+fn checked(name: &str, file: PipelineFile, origin: String) -> Result<Settings> {
+    Settings::new(name, file).map_err(|problems| EngineError::Pipeline { origin, problems }.into())
 }
 
 /// The built-in pipeline or the pipeline file called `name`.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Error;
 use lazaretto_engine::EngineError;
 use lazaretto_io::IoError;
+use lazaretto_proof::ProofError;
 
 use crate::output::error_line;
 
@@ -58,7 +59,9 @@ pub(crate) fn report(error: &Error) -> ExitCode {
         }
         _ => {}
     }
-    if let Some(hint) = engine.and_then(EngineError::hint) {
+    let proof = error.downcast_ref::<ProofError>();
+    let hint = engine.and_then(EngineError::hint);
+    if let Some(hint) = hint.or_else(|| proof.and_then(ProofError::hint)) {
         error_line(&format!("hint: {hint}"));
     }
     ExitCode::from(code(engine))
@@ -72,6 +75,7 @@ fn code(engine: Option<&EngineError>) -> u8 {
             IoError::Storage { .. } | IoError::Encode { .. } => STORAGE,
             _ => USAGE,
         },
+        Some(EngineError::Signature { .. } | EngineError::Unsound { .. }) => INTEGRITY,
         _ => USAGE,
     }
 }

@@ -5,9 +5,14 @@ mod catalogue;
 mod exit;
 mod init;
 mod inspect;
+mod keygen;
 mod output;
 mod progress;
 mod scan;
+mod sign;
+mod signing;
+mod trust;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -30,6 +35,9 @@ fn main() -> ExitCode {
         Command::ServeDecoder => serve_decoder()
             .context("serve as a decoder")
             .map(|()| ExitCode::SUCCESS),
+        Command::Keygen(options) => keygen::run(&options, verbosity),
+        Command::Sign(options) => sign::run(&options, verbosity),
+        Command::Verify(options) => verify::run(&options, verbosity),
     };
     result.unwrap_or_else(|error| exit::report(&error))
 }

@@ -6,17 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
 use lazaretto_core::report::{Report, SettingsReport};
-use lazaretto_engine::{ScanRequest, scan};
+use lazaretto_engine::{ProofOptions, ScanRequest, scan};
 
 use crate::arguments::{Format, ScanOptions, Verbosity};
 use crate::output::{colored, error_line, print, table};
 use crate::progress::Display;
+use crate::{signing, trust};
 
 pub(crate) fn run(options: &ScanOptions, verbosity: Verbosity) -> Result<ExitCode> {
+    let checked = options.settings()?;
     let request = ScanRequest {
         inputs: options.dataset.inputs.clone(),
         out: options.out.clone(),
-        settings: options.settings()?,
+        proof: ProofOptions {
+            signing_key: signing::key(options.sign, checked.signing_key_file.as_deref())?,
+            trust: trust::keys(&checked.trusted_keys)?,
+            today: Some(trust::today()),
+        },
+        settings: checked,
         cancel: cancel_on_signal()?,
     };
     let progress = Display::new(verbosity);

@@ -315,7 +315,7 @@ fn finding(facts: &DataFacts, excess: &Excess, records: Vec<u64>) -> Finding {
         Action::Review
     };
     let severity = match action {
-        Action::Quarantine => Severity::High,
+        Action::Quarantine | Action::Fail => Severity::High,
         Action::Review => Severity::Medium,
     };
     let mut finding = Finding::new(

@@ -194,7 +194,7 @@ fn finding(
         Action::Review
     };
     let severity = match action {
-        Action::Quarantine => Severity::Medium,
+        Action::Quarantine | Action::Fail => Severity::Medium,
         Action::Review => Severity::Low,
     };
     Finding::new(

@@ -241,7 +241,7 @@ impl Mode {
             listed.len()
         );
         let severity = match action {
-            Action::Quarantine => Severity::High,
+            Action::Quarantine | Action::Fail => Severity::High,
             Action::Review => Severity::Medium,
         };
         let kind = "separate-contradictions";

@@ -307,7 +307,7 @@ impl Judge<'_> {
             counts.contradicted, counts.judged
         );
         let severity = match action {
-            Action::Quarantine => Severity::High,
+            Action::Quarantine | Action::Fail => Severity::High,
             Action::Review => Severity::Medium,
         };
         let kind = "source-label-shift";

@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use self::rows::{RowSource, Rows};
 use self::scores::Scores;
 use crate::dataset::{Dataset, Unit};
+use crate::decode::guard;
 use crate::discover::{Format, digest_file};
 use crate::error::IoError;
 use crate::run_folder::files_below;
@@ -92,6 +93,27 @@ pub fn check_conservation(dataset: &Dataset, run: &Path) -> Result<Conservation,
     }
     counts.records = counts.pass + counts.quarantine + counts.unscanned;
     Ok(conservation)
+}
+
+/// The records by verdict that `scores/` of the run folder `run` lists; files are not counted.
+///
+/// # Errors
+/// [`IoError::Conservation`] when `scores/` does not decode.
+pub(crate) fn listed_counts(run: &Path) -> Result<Counts, IoError> {
+    // What is read here may be anybody's; a decoder that panics must not end the process.
+    let tally = guard(|| {
+        Scores::open(run)
+            .and_then(|scores| scores.verdicts())
+            .map_err(|error| error.to_string())
+    })
+    .map_err(|reason| difference("scores", None, reason))?;
+    Ok(Counts {
+        records: tally.0.iter().sum(),
+        pass: tally.of(Verdict::Pass),
+        quarantine: tally.of(Verdict::Quarantine),
+        unscanned: tally.of(Verdict::Unscanned),
+        ..Counts::default()
+    })
 }
 
 /// The [`IoError::Conservation`] about `file`.

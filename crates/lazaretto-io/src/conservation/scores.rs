@@ -15,6 +15,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::metadata::PageIndexPolicy;
+use rayon::prelude::*;
 
 use super::rows::{FoundRow, read_rows};
 use super::{Tally, difference};
@@ -103,6 +104,31 @@ impl Scores {
     /// Number of records listed.
     pub(super) fn rows(&self) -> u64 {
         self.parts.iter().map(|part| part.rows).sum()
+    }
+
+    /// Counts the verdicts of all records.
+    pub(super) fn verdicts(&self) -> Result<Tally, IoError> {
+        let tallies: Vec<Tally> = self
+            .parts
+            .par_iter()
+            .map(|part| {
+                let mut tally = Tally::default();
+                let rows = part.first_row..part.first_row + part.rows;
+                self.batches(rows, &["verdict"], |batch| {
+                    let verdicts = batch
+                        .column(0)
+                        .as_string_opt::<i32>()
+                        .ok_or_else(|| difference("scores", None, "verdicts are no text"))?;
+                    for name in verdicts {
+                        tally.add(verdict(name.unwrap_or_default())?);
+                    }
+                    Ok(())
+                })?;
+                Ok(tally)
+            })
+            .collect::<Result<_, IoError>>()?;
+        let tallies = tallies.into_iter();
+        Ok(tallies.fold(Tally::default(), Tally::plus))
     }
 
     /// Counts the verdicts of a unit, and checks that its records are listed where they stand.

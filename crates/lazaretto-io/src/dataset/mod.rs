@@ -18,6 +18,7 @@ use crate::decode::isolated::{Decoders, Isolation, SandboxLevel};
 use crate::decode::{Opened, RawBatches, ReadRequest, guard};
 use crate::discover::{Discovery, InputFile};
 use crate::error::IoError;
+use crate::recorded::pointer;
 use crate::schema::{agree, with_partitions};
 
 /// How a dataset is opened.
@@ -105,6 +106,10 @@ impl Dataset {
             .map(|input| {
                 if options.cancel.load(Ordering::Relaxed) {
                     return Err("interrupted".to_owned());
+                }
+                // As text it would be read as data.
+                if let Some(oid) = pointer::target_of(&input.path, input.bytes) {
+                    return Err(pointer::reason(&oid));
                 }
                 Opened::open(input, &options.scratch, &decoders)
             })

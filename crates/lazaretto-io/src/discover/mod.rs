@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use lazaretto_core::report::SkippedReport;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use self::walk::{Found, Selection};
 use crate::error::IoError;
@@ -80,6 +81,8 @@ pub struct InputFile {
     pub bytes: u64,
     /// BLAKE3 of the bytes.
     pub digest: [u8; 32],
+    /// SHA-256 of the bytes.
+    pub sha256: [u8; 32],
     /// Hive partition values from the path (`split=train/…`), percent-decoded, outermost first.
     pub partitions: Vec<(String, String)>,
 }
@@ -89,6 +92,10 @@ pub struct InputFile {
 pub struct Discovery {
     /// The last component of the path that was given.
     pub name: String,
+    /// The folder that relative paths start at.
+    pub root: PathBuf,
+    /// Folders of the inputs, relative to `root`, sorted; the folder of a file that was given as such.
+    pub bases: Vec<String>,
     /// Data files, sorted by relative path (bytewise).
     pub files: Vec<InputFile>,
     /// What was passed over, sorted by path.
@@ -139,8 +146,16 @@ pub fn discover(inputs: &[String]) -> Result<Discovery, IoError> {
         .map(|(path, reason)| SkippedReport { path, reason })
         .collect();
     skipped.sort_by(|left, right| left.path.cmp(&right.path));
+    let mut bases: Vec<String> = selections
+        .iter()
+        .map(|selection| walk::relative(&root, &selection.root()))
+        .collect();
+    bases.sort();
+    bases.dedup();
     Ok(Discovery {
         name: dataset_name(inputs, &root),
+        root,
+        bases,
         files,
         skipped,
     })
@@ -185,15 +200,16 @@ struct Candidate {
 
 impl Candidate {
     fn digest(self) -> Result<InputFile, IoError> {
-        let (bytes, digest) = digest_file(&self.path)?;
+        let digests = digests_of_file(&self.path)?;
         Ok(InputFile {
             partitions: partitions(&self.relative),
             path: self.path,
             relative: self.relative,
             format: self.format,
             compression: self.compression,
-            bytes,
-            digest,
+            bytes: digests.bytes,
+            digest: digests.blake3,
+            sha256: digests.sha256,
         })
     }
 }
@@ -201,13 +217,49 @@ impl Candidate {
 /// Bytes that are read and hashed at a time; large enough for all threads to share the work.
 const DIGEST_BYTES: u64 = 4 << 20;
 
+/// Size and digests of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Digests {
+    pub(crate) bytes: u64,
+    pub(crate) blake3: [u8; 32],
+    pub(crate) sha256: [u8; 32],
+}
+
 /// Size and BLAKE3 of a file, hashed on all threads where it is large.
 ///
 /// Read and not memory-mapped: mapped pages count as memory of the process, up to the size of the
 /// file, and a mapped file that is cut short meanwhile ends the process.
 pub(crate) fn digest_file(path: &Path) -> Result<(u64, [u8; 32]), IoError> {
-    let mut file = File::open(path).map_err(IoError::storage("read", path))?;
     let mut hasher = blake3::Hasher::new();
+    let bytes = each_chunk(path, |chunk| {
+        hasher.update_rayon(chunk);
+    })?;
+    Ok((bytes, *hasher.finalize().as_bytes()))
+}
+
+/// Size, BLAKE3 and SHA-256 of a file, read once. SHA-256 cannot be split, so on one large file it works
+/// beside BLAKE3, and on several files they go in parallel.
+pub(crate) fn digests_of_file(path: &Path) -> Result<Digests, IoError> {
+    let mut blake3 = blake3::Hasher::new();
+    let mut sha256 = Sha256::new();
+    let bytes = each_chunk(path, |chunk| {
+        rayon::join(
+            || {
+                blake3.update_rayon(chunk);
+            },
+            || sha256.update(chunk),
+        );
+    })?;
+    Ok(Digests {
+        bytes,
+        blake3: *blake3.finalize().as_bytes(),
+        sha256: sha256.finalize().into(),
+    })
+}
+
+/// Hands the bytes of a file over in order; returns their number.
+fn each_chunk(path: &Path, mut take: impl FnMut(&[u8])) -> Result<u64, IoError> {
+    let mut file = File::open(path).map_err(IoError::storage("read", path))?;
     let mut buffer = Vec::new();
     let mut bytes = 0;
     loop {
@@ -217,11 +269,27 @@ pub(crate) fn digest_file(path: &Path) -> Result<(u64, [u8; 32]), IoError> {
             .read_to_end(&mut buffer)
             .map_err(IoError::storage("read", path))?;
         if read == 0 {
-            return Ok((bytes, *hasher.finalize().as_bytes()));
+            return Ok(bytes);
         }
-        hasher.update_rayon(&buffer);
+        take(&buffer);
         bytes += read as u64;
     }
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+/// Whether a file of this name is taken for data.
+pub(crate) fn is_data_file(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    !name.starts_with(['.', '_']) && classify(name).is_ok()
 }
 
 fn common_root(selections: &[Selection]) -> PathBuf {
@@ -285,7 +353,7 @@ fn partitions(relative: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn percent_decode(text: &str) -> String {
+pub(crate) fn percent_decode(text: &str) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

@@ -10,6 +10,7 @@ use walkdir::WalkDir;
 
 use super::{Candidate, Compression, Format, classify};
 use crate::error::IoError;
+use crate::recorded;
 
 /// One input as given: where to walk and what to take.
 pub(super) struct Selection {
@@ -167,6 +168,10 @@ impl Found {
     fn file(&mut self, path: &Path, root: &Path) -> Result<(), IoError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let relative = relative(root, path);
+        if let Some(reason) = recorded::described(&name, path) {
+            self.skipped.insert((relative, reason));
+            return Ok(());
+        }
         let classified = match classify(&name) {
             Ok((Format::JsonLines, Compression::None)) if starts_with_array(path)? => {
                 Err("a JSON array, not one object per line; convert it to .jsonl".to_owned())
@@ -223,7 +228,7 @@ fn starts_with_array(path: &Path) -> Result<bool, IoError> {
     Ok(text.trim_ascii_start().first() == Some(&b'['))
 }
 
-fn relative(root: &Path, path: &Path) -> String {
+pub(super) fn relative(root: &Path, path: &Path) -> String {
     let rest = path.strip_prefix(root).unwrap_or(path);
     let parts: Vec<_> = rest
         .components()

@@ -199,7 +199,7 @@ fn output_bytes_do_not_depend_on_the_number_of_threads() {
             pool.install(|| {
                 let dataset = place.open();
                 let (folder, _) = run(&dataset, &place.out(), every_third);
-                folder.outputs().unwrap()
+                folder.outputs([]).unwrap()
             })
         })
         .collect();

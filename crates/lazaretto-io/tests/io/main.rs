@@ -13,6 +13,7 @@ mod discovery; // which files are found
 #[cfg(unix)]
 mod isolation; // decoders that misbehave
 mod proof; // conservation notices every kind of tampering
+mod recorded; // digests beside the data
 mod roles; // what columns are for
 mod support; // data, a run without an engine
 mod text; // CSV, TSV, JSON lines

@@ -24,7 +24,7 @@ const MAX_SHORT: usize = 40;
 /// A finding.
 pub(super) struct Card<'a> {
     pub(super) finding: &'a FindingReport,
-    pub(super) action: &'static str,
+    pub(super) outcome: String,
     pub(super) held: bool,
     pub(super) records: String,
     pub(super) evidence: Vec<(String, String)>,
@@ -96,8 +96,8 @@ impl<'a> Card<'a> {
         let labels = labels(report, finding);
         Self {
             finding,
-            action: wording::action(finding.action),
-            held: finding.action == lazaretto_core::Action::Quarantine,
+            outcome: wording::outcome(finding.n_records, finding.action),
+            held: finding.action != lazaretto_core::Action::Review,
             records: wording::counted(finding.n_records, "record"),
             evidence: finding
                 .evidence

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use lazaretto_core::detector::{ColumnFacts, DataFacts};
-use lazaretto_core::{NO_LABEL, RecordKey, Role, TextPart};
+use lazaretto_core::{
+    FileFacts, NO_LABEL, Provenance, RecordKey, Role, SourceList, Standing, TextPart, Treatment,
+};
 use ndarray::{Array2, ShapeBuilder as _};
 use rand::Rng;
 
@@ -205,6 +207,22 @@ impl Dataset {
             embedding_dim: self.embedding.as_ref().map(Array2::ncols),
             trusted_rows: self.n_rows() as u64,
             evaluation_rows: self.texts.as_ref().map_or(0, |texts| texts.len() as u64),
+            provenance: Provenance {
+                files: vec![FileFacts {
+                    path: "data.parquet".to_owned(),
+                    first_row: 0,
+                    n_rows: self.n_rows() as u64,
+                }],
+                recorded: Vec::new(),
+                sources: Some(SourceList {
+                    name: "sources.toml".to_owned(),
+                    unknown: Treatment::Quarantine,
+                    blocked: Treatment::Quarantine,
+                    sources: None,
+                    files: Some(vec![Standing::Trusted]),
+                    domains: None,
+                }),
+            },
             ..DataFacts::default()
         });
     }

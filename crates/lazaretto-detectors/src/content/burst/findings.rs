@@ -64,7 +64,7 @@ fn finding(
     );
     let action = action(burst.class);
     let severity = match action {
-        Action::Quarantine => Severity::High,
+        Action::Quarantine | Action::Fail => Severity::High,
         Action::Review => Severity::Low,
     };
     let mut finding = Finding::new("content-burst", kind, severity, action, title, p_value)

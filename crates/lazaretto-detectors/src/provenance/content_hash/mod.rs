@@ -1,5 +1,6 @@
 //! `content-hash`: content that is not what was recorded.
 
+mod files;
 mod scheme;
 
 use lazaretto_core::{
@@ -9,6 +10,7 @@ use lazaretto_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use files::ChangedFile;
 use scheme::{Scheme, Trials, content_names, digits};
 
 /// Stated p-value: content that differs has another digest, and content that does not has the same.
@@ -16,11 +18,15 @@ const P_VALUE: f64 = 1e-12;
 /// Records on which the schemes are tried, about.
 const TRIED: u64 = 10_000;
 
-/// Finds records whose content is not what its recorded hash says.
+/// Finds records and files whose content is not what its recorded hash says.
 ///
 /// # What it finds
-/// Records with a `content_hash` column (`sha256`, `md5`, …) in which the recorded digest is not the digest of
-/// the content that stands beside it.
+/// - Records with a `content_hash` column (`sha256`, `md5`, …) in which the recorded digest is not the digest of
+///   the content that stands beside it.
+/// - Files that are not what is recorded of them beside the data: in `SHA256SUMS`, `MD5SUMS`, `B3SUMS`,
+///   `checksums.txt`, `*.sha256` and the like, in the `distribution` of a Croissant description
+///   (`croissant.json`, `metadata.json`), or in the etags that the Hugging Face client keeps under
+///   `.cache/huggingface/download`. Recorded data files that are not there are shown too.
 ///
 /// # Why it matters
 /// Web-scale datasets are lists of addresses with digests. Who buys an expired domain serves other content
@@ -32,36 +38,53 @@ const TRIED: u64 = 10_000;
 ///   length (MD5, SHA-1, SHA-256, BLAKE3, SHA-512). Prefixes such as `sha256:` are left out.
 /// - The column is checked when one such reading holds for at least `min_agreement` of the sample. Then every
 ///   record for which it does not hold is found, down to a single changed byte.
+/// - Records about files are looked for in the folders of the data files and above them, within the input.
+///   Names that lead out of their folder are left out; what has no digest is left out.
 ///
 /// # Parameters
 /// - `min_agreement` (0.5): least share of the sampled records for which one reading must hold.
+/// - `changed_file` (`"fail"`): what becomes of a changed file. Which of its records were changed cannot be
+///   told, and to hold all of them back could delete a dataset, so the gate fails and a person decides.
+///   With `"quarantine"` they are all held back, with `"review"` the finding is only shown.
 ///
 /// # False positives
-/// Text that was normalised after its digest was recorded, in a part of the dataset only.
+/// Text that was normalised after its digest was recorded, in a part of the dataset only. Files that were
+/// edited or converted on purpose and not recorded again.
 ///
 /// # Limits
 /// Whoever changes the content and the digest escapes. Digests of other things (of files in an archive, of a
-/// raw web page before extraction) hold for no record: the detector then abstains and says so.
+/// raw web page before extraction) hold for no record: the detector then abstains and says so. A Git LFS pointer
+/// in the place of a file is not scanned, and missing here.
 ///
 /// # Example
-/// "SHA-256 recorded in `sha256` differs from that of `text` in 1 of 1,000,000 records"
+/// "SHA-256 recorded in `sha256` differs from that of `text` in 1 of 1,000,000 records";
+/// "`train.parquet` is not the file that `SHA256SUMS` records"
 /// ```toml
-/// [roles]
-/// content_hash = "sha256"
+/// [roles.other]
+/// sha256 = "content_hash"
+///
+/// [parameters.content-hash]
+/// changed_file = "quarantine"
 /// ```
 ///
 /// # References
 /// - Carlini et al.: Poisoning Web-Scale Training Datasets is Practical, IEEE S&P 2024, arXiv 2302.10149.
+/// - Akhtar et al.: Croissant: A Metadata Format for ML-Ready Datasets, `NeurIPS` 2024, arXiv 2403.19546.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContentHashParams {
     /// Least share of the sampled records for which one reading must hold, 0.1 to 1.
     pub min_agreement: f64,
+    /// What becomes of a file that is not what is recorded of it: `review`, `fail` or `quarantine`.
+    pub changed_file: ChangedFile,
 }
 
 impl Default for ContentHashParams {
     fn default() -> Self {
-        Self { min_agreement: 0.5 }
+        Self {
+            min_agreement: 0.5,
+            changed_file: ChangedFile::Fail,
+        }
     }
 }
 
@@ -127,7 +150,7 @@ impl Detector for ContentHash {
     const SPEC: DetectorSpec = DetectorSpec {
         id: "content-hash",
         family: Family::Source,
-        summary: "content that differs from its recorded hash",
+        summary: "records and files that differ from their recorded hashes",
         score_kind: ScoreKind::Rule,
         by_default: true,
         fit_roles: ROLES,
@@ -143,6 +166,9 @@ impl Detector for ContentHash {
     }
 
     fn applies(&self, facts: &DataFacts) -> Result<(), NotApplicable> {
+        if !facts.provenance.recorded.is_empty() {
+            return Ok(());
+        }
         let has_content = facts.columns.iter().any(|column| {
             matches!(
                 column.role,
@@ -150,7 +176,9 @@ impl Detector for ContentHash {
             )
         });
         if recorded_columns(facts).next().is_none() {
-            Err(NotApplicable::new("no column of recorded hashes"))
+            Err(NotApplicable::new(
+                "no column of recorded hashes, and none recorded of the files",
+            ))
         } else if !has_content {
             Err(NotApplicable::new(
                 "no text or image to compare the recorded hashes with",
@@ -220,7 +248,8 @@ impl Detector for ContentHash {
             .collect();
         // An empty dataset has nothing to disagree about.
         let tried = state.trials.iter().any(|trials| trials.tried > 0);
-        if tried && columns.iter().all(|column| column.scheme.is_none()) {
+        let no_reading = tried && columns.iter().all(|column| column.scheme.is_none());
+        if no_reading && context.facts.provenance.recorded.is_empty() {
             return Err(NotApplicable::new(format!(
                 "the recorded hashes are of something else than the columns here: the best reading holds for {}",
                 agreements.join(", ")
@@ -280,12 +309,12 @@ impl Detector for ContentHash {
     fn finish(
         &self,
         model: &Self::Model,
-        _shared: &Shared,
+        shared: &Shared,
         evidence: Self::Evidence,
     ) -> Vec<Finding> {
         let columns = model.columns.iter().zip(evidence.columns);
         let found = columns.filter(|(_, found)| !found.records.is_empty());
-        found
+        let mut findings: Vec<Finding> = found
             .filter_map(|(column, found)| {
                 let (scheme, content) = column.scheme.as_ref()?;
                 let title = format!(
@@ -312,7 +341,12 @@ impl Detector for ContentHash {
                         .with_records(found.records),
                 )
             })
-            .collect()
+            .collect();
+        findings.extend(files::findings(
+            &shared.facts.provenance,
+            self.params.changed_file,
+        ));
+        findings
     }
 }
 
