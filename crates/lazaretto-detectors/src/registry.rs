@@ -30,6 +30,8 @@ use crate::leakage::evaluation_overlap::EvaluationOverlap;
 use crate::leakage::personal_data::PersonalData;
 use crate::leakage::secrets::Secrets;
 use crate::provenance::content_hash::ContentHash;
+use crate::provenance::source_enrichment::SourceEnrichment;
+use crate::provenance::time_burst::TimeBurst;
 use crate::response::gibberish::Gibberish;
 use crate::response::refusal_shift::RefusalShift;
 use crate::response::trigger::ResponseTrigger;
@@ -86,6 +88,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<Scan>(),
     Registration::of::<Secrets>(),
     Registration::of::<SemanticDuplicates>(),
+    Registration::of::<SourceEnrichment>(),
     Registration::of::<SpectralSignature>(),
     Registration::of::<Spectre>(),
     Registration::of::<StyleShift>(),
@@ -94,6 +97,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
     Registration::of::<TightCluster>(),
+    Registration::of::<TimeBurst>(),
     Registration::of::<ValueProfile>(),
 ];
 

@@ -6,13 +6,14 @@
 //! | [`settings`] | the checked settings as run |
 //! | [`survey`] | facts about the dataset: classes, sources, dimensions |
 //! | [`plan`] | which detectors run, which columns are read |
-//! | `assemble` | Arrow batches as detectors see them |
+//! | `assemble`, `times` | Arrow batches as detectors see them; times of any type |
 //! | `embedder` | vectors of texts from a model, in the place of an embedding column |
 //! | `trusted` | records known to be good, beside the dataset |
 //! | [`mod@scan`] | the two passes and everything after them, in order |
 //! | `judge` | verdicts, and `scores/` |
 //! | `spill` | per-record scores on disk between the passes |
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
+//! | `enrichment` | groups in which the evidence of detectors piles up: `source-enrichment` |
 //! | [`policy`] | verdicts and the gate |
 //! | `campaigns`, `counts` | findings with one cause, and how groups are spread over classes, sources and time |
 //! | `summary`, `examples`, `compare` | the report's content |
@@ -26,6 +27,7 @@ mod campaigns;
 mod compare;
 mod counts;
 mod embedder;
+mod enrichment;
 pub mod error;
 mod evaluation;
 mod examples;
@@ -43,6 +45,7 @@ pub mod settings;
 mod spill;
 mod summary;
 pub mod survey;
+mod times;
 mod trusted;
 
 pub use error::EngineError;

@@ -1,3 +1,6 @@
-//! Detectors that compare records with what is recorded about where they come from.
+//! Detectors that compare records with what is recorded about where and when they come from.
 
 pub mod content_hash;
+pub mod enriched;
+pub mod source_enrichment;
+pub mod time_burst;

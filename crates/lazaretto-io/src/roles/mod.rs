@@ -39,6 +39,17 @@ use self::sample::ColumnSample;
 use crate::dataset::Dataset;
 use crate::error::IoError;
 
+/// Whether a column is named as those that say where a record, or the person who gave it, comes from, whatever its role.
+///
+/// ```
+/// assert!(lazaretto_io::names_a_source("Annotator_ID"));
+/// assert!(!lazaretto_io::names_a_source("age"));
+/// ```
+#[must_use]
+pub fn names_a_source(column: &str) -> bool {
+    names::SOURCE.contains(&column.to_lowercase().as_str())
+}
+
 /// Columns whose role the user gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GivenRoles {

@@ -242,10 +242,10 @@ fn times(columns: &mut Columns<'_>) {
         let is_time = if is_string(data_type) {
             sample.dates >= 0.9
         } else if data_type.is_numeric() {
-            // Epoch seconds to microseconds since about 1990; `time` of a race is not.
+            // Epoch seconds to nanoseconds since about 1990; `time` of a race is not.
             sample
                 .range
-                .is_some_and(|(low, high)| low >= 6e8 && high < 2e16)
+                .is_some_and(|(low, high)| low >= 6e8 && high < 4e18)
         } else {
             is_moment(data_type)
         };
