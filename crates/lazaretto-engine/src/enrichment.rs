@@ -210,7 +210,7 @@ impl<'s> Search<'s> {
             let evidence = &self.marker.kinds[kind];
             let (exact, rare) = match evidence {
                 Evidence::Contradicted(_) => (false, Rare::Skipped),
-                Evidence::High(_) => (true, Rare::Skipped),
+                Evidence::High(_) | Evidence::Signed(_) => (true, Rare::Skipped),
                 Evidence::Held => (true, Rare::Pooled),
             };
             let of_kind = candidates.len();
@@ -389,6 +389,10 @@ impl<'s> Search<'s> {
                 format!(
                     "{marked} of its {looked} records are in the highest hundredth of `{detector}`"
                 ),
+            ),
+            Evidence::Signed(detector) => (
+                "signed-records",
+                format!("{marked} of its {looked} records have what `{detector}` looks for"),
             ),
             Evidence::Held => (
                 "held-records",

@@ -27,7 +27,8 @@ use serde::{Deserialize, Serialize};
 ///   key of hive partitions, and hours, days, weeks or four weeks, whichever makes at most 400 of them; and pairs of
 ///   these kinds, of the largest groups of each (256 at most, 65,536 pairs in all).
 /// - *Evidence:* labels that the content contradicts (`confident-learning`); the upper hundredth of every other score that
-///   takes part in the decision; records of findings that hold records back.
+///   takes part in the decision; records with the sign that a rule looks for (copies, invisible characters, injections,
+///   leaks); records of findings that hold records back, but for those that are about one source to begin with.
 /// - *Labels:* how many contradictions a group leads to expect is counted from all records of the same class of which the
 ///   model is as sure, so a group of hard records, or of one class, is not blamed for them. The number found is judged by
 ///   a negative binomial law around the median group, as wide as the groups scatter (all but a tenth of

@@ -7,8 +7,12 @@ use statrs::distribution::{DiscreteCDF as _, NegativeBinomial};
 const MIN_EXPECTED: f64 = 3.0;
 /// Groups that are needed to know how much groups differ, the one in question among them.
 const MIN_GROUPS: usize = 5;
-/// Honest groups differ by at least so much, as a coefficient of variation.
+/// Many small groups together: expected records of each, and how many groups.
+const MIN_SMALL: f64 = 0.1;
+const MIN_SMALL_GROUPS: usize = 20;
+/// Honest groups differ by at least so much, as a coefficient of variation; small ones by more.
 const NATURAL_VARIATION: f64 = 0.25;
+const SMALL_VARIATION: f64 = 0.5;
 /// Share of the other groups that the law must cover; the rest may be as bad as the one in question.
 const COVERED: f64 = 0.9;
 /// The standard normal law has so much of its mass below this.
@@ -131,7 +135,9 @@ impl<'a> Family<'a> {
             others = comparable(MIN_EXPECTED);
         }
         if others.len() + 1 < MIN_GROUPS {
-            return None;
+            // Content differs between groups by more than any law of small numbers covers.
+            let by_content = self.exact && self.rare == Rare::Skipped;
+            return (!by_content).then(|| self.judge_small(idx, factor))?;
         }
         others.sort_by(|a, b| a.0.total_cmp(&b.0));
         let middle = others[others.len() / 2].0;
@@ -147,7 +153,44 @@ impl<'a> Family<'a> {
             return None;
         }
         let scatter = scatter(&others, centre);
-        let expected = tally.expected * centre * factor.max(1.0);
+        self.by_law(tally, centre * factor.max(1.0), scatter, others.len())
+    }
+
+    /// As [`Family::judge`], among many groups that are too small to have a ratio each, such as the days of a year: all of
+    /// them together say what is ordinary and, but for the upper tenth, how much they differ.
+    fn judge_small(&self, idx: usize, factor: f64) -> Option<Enriched> {
+        let tally = *self.tallies.get(idx)?;
+        let others = self.tallies.iter().enumerate();
+        let mut others: Vec<Tally> = others
+            .filter(|&(other, tally)| other != idx && tally.expected >= MIN_SMALL)
+            .map(|(_, tally)| *tally)
+            .collect();
+        if others.len() < MIN_SMALL_GROUPS {
+            return None;
+        }
+        let rest = self.total.without(tally);
+        let centre = (rest.marked + 1) as f64 / (rest.expected + 1.0);
+        let deviation = |tally: &Tally| {
+            let mean = tally.expected * centre;
+            (tally.marked as f64 - mean) / mean.sqrt()
+        };
+        others.sort_by(|a, b| deviation(a).total_cmp(&deviation(b)));
+        let kept = &others[..(others.len() as f64 * COVERED).ceil() as usize];
+        let (mut beyond, mut squares) = (0.0, 0.0);
+        for tally in kept {
+            let mean = tally.expected * centre;
+            beyond += (tally.marked as f64 - mean).powi(2) - mean;
+            squares += mean * mean;
+        }
+        // What the upper tenth would add.
+        let scatter = 1.5 * (beyond.max(0.0) / squares.max(f64::MIN_POSITIVE)).sqrt();
+        let scatter = scatter.max(SMALL_VARIATION);
+        self.by_law(tally, centre * factor.max(1.0), scatter, others.len())
+    }
+
+    /// The tail of a negative binomial law.
+    fn by_law(&self, tally: Tally, ratio: f64, scatter: f64, n_others: usize) -> Option<Enriched> {
+        let expected = tally.expected * ratio;
         // Mean m and variance m + (m × scatter)².
         let size = scatter.powi(-2);
         let natural = NegativeBinomial::new(size, size / (size + expected)).ok()?;
@@ -163,7 +206,7 @@ impl<'a> Family<'a> {
             tally,
             expected,
             p_value: p_value.max(f64::MIN_POSITIVE),
-            n_others: others.len(),
+            n_others,
             scatter,
         })
     }
@@ -247,6 +290,23 @@ mod tests {
             .judge(3, 1.0)
             .unwrap();
         assert!(found.p_value < 1e-20, "{found:?}");
+    }
+
+    #[test]
+    fn many_small_groups_are_compared_together() {
+        // 0, 1 or 2 of 60 records a day.
+        let mut tallies: Vec<Tally> = (0..100).map(|day| tally(60, day * 7 % 3)).collect();
+        let quiet = Family::new(&tallies, false, Rare::Skipped);
+        assert!((0..100).all(|day| quiet.judge(day, 1.0).unwrap().p_value > 0.05));
+        tallies[50].marked = 30;
+        let family = Family::new(&tallies, false, Rare::Skipped);
+        let found = family.judge(50, 1.0).unwrap();
+        assert!(found.p_value < 1e-9 && found.n_others == 99, "{found:?}");
+        assert!(family.judge(51, 1.0).unwrap().p_value > 0.05);
+        assert_eq!(
+            Family::new(&tallies[40..55], false, Rare::Skipped).judge(10, 1.0),
+            None
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lazaretto_core::{Action, Finding, NO_LABEL, ScoreKind};
+use lazaretto_core::{Action, Family, Finding, NO_LABEL, ScoreKind};
 
 use super::judge::Tally;
 use crate::judge::Calibrated;
@@ -13,7 +13,7 @@ const HIGH: f64 = 0.01;
 /// Scores from which the threshold is read.
 const THRESHOLD_SCORES: u64 = 1 << 18;
 /// Kinds of evidence that are looked at, bits of [`Marks::marked`].
-const MAX_KINDS: usize = 24;
+const MAX_KINDS: usize = 32;
 /// Classes that are told apart.
 const MAX_CLASSES: usize = 64;
 /// Lower ends of the steps of how sure the model is, as absolute log odds; none straddles one of [`SURE`].
@@ -33,6 +33,8 @@ pub(super) enum Evidence {
     Contradicted(f32),
     /// Among the highest scores of a detector.
     High(&'static str),
+    /// Has the sign that a detector looks for, whether that is a finding or not: a copy, an invisible character.
+    Signed(&'static str),
     /// In a finding that holds records back.
     Held,
 }
@@ -98,6 +100,13 @@ impl Marker {
             thresholds.push(None);
         }
         for (place, detector) in calibrated.iter().enumerate() {
+            if detector.kind == ScoreKind::Rule && says_sign(detector.id) && kinds.len() < MAX_KINDS
+            {
+                kinds.push(Evidence::Signed(detector.id));
+                thresholds.push(Some((place, 0.0)));
+            }
+        }
+        for (place, detector) in calibrated.iter().enumerate() {
             let statistical = detector.kind == ScoreKind::Statistical && detector.decides();
             if !statistical || Some(place) == log_odds || kinds.len() == MAX_KINDS {
                 continue;
@@ -154,11 +163,11 @@ impl Marker {
                     (log_odds.abs() >= *sure, log_odds >= *sure && log_odds > 0.0)
                 }
                 (Evidence::Held, _) => (true, self.held.binary_search(&ordinal).is_ok()),
-                (Evidence::High(_), Some((place, threshold))) => {
+                (Evidence::High(_) | Evidence::Signed(_), Some((place, threshold))) => {
                     let score = row.scores.get(*place).copied().unwrap_or(f32::NAN);
                     (score.is_finite(), score > *threshold)
                 }
-                (Evidence::High(_), None) => (false, false),
+                (Evidence::High(_) | Evidence::Signed(_), None) => (false, false),
             };
             marks.looked |= u32::from(looked) << idx;
             marks.marked |= u32::from(looked && marked) << idx;
@@ -173,6 +182,20 @@ impl Marker {
             (label as usize).min(self.n_classes - 1)
         }
     }
+}
+
+/// Whether a rule's scores say of single records what they are, apart from where they come from and from their
+/// labels, which are looked at by themselves.
+fn says_sign(id: &str) -> bool {
+    let families = [
+        Family::Duplicates,
+        Family::Injection,
+        Family::Leakage,
+        Family::Response,
+        Family::TextSurface,
+    ];
+    let registered = lazaretto_detectors::find(id);
+    registered.is_some_and(|registered| families.contains(&registered.spec.family))
 }
 
 /// How often each kind of evidence is found, by what a record is like before it.

@@ -49,7 +49,7 @@ const LISTED_UNREADABLE: usize = 1_000;
 /// - Records of one time are one event: a load of records with a single time is no burst.
 /// - A burst is a finding only where its records differ: two thirds or more of them, and a quarter more than elsewhere, are of
 ///   one class or of one source, by Fisher's exact test over all classes and sources (10⁻⁴). Away from the end, and within
-///   a source, only the class counts. Without classes and sources the burst itself must be below 10⁻⁴.
+///   a source, whose own other records are the rest, only the class counts. Without classes and sources the burst itself must be below 10⁻⁴.
 /// - The window is cut to where the rate changes, to the event.
 ///
 /// # Parameters
@@ -364,11 +364,14 @@ fn judged(
     moments: &[Moment],
     facts: &DataFacts,
 ) -> Option<Burst> {
-    let within = |moment: &Moment| {
-        moment.time >= window.start
-            && moment.time <= window.end
-            && source.is_none_or(|of| of == moment.source)
-    };
+    // Within a source its own other records are the rest: sources have class shares of their own.
+    let moments: Vec<Moment> = moments
+        .iter()
+        .filter(|moment| source.is_none_or(|of| of == moment.source))
+        .copied()
+        .collect();
+    let moments = moments.as_slice();
+    let within = |moment: &Moment| moment.time >= window.start && moment.time <= window.end;
     let label = |moment: &Moment| moment.label;
     let mut found = contrast(moments, within, Trait::Class, label, facts.classes.len());
     let of_sources = window.at_end && source.is_none();

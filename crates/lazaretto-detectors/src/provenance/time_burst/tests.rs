@@ -254,6 +254,26 @@ fn one_source_before_the_end_is_named() {
 }
 
 #[test]
+fn a_source_that_has_always_had_one_class_may_have_a_busy_day() {
+    for seed in 0..4 {
+        let mut dataset = honest(Habit::Office, 6_000, seed);
+        let planted = frontrun(&mut dataset, 250, 20 * HOUR, 60, seed);
+        let sources = dataset.sources.as_mut().unwrap();
+        for &row in &planted {
+            sources[row as usize] = [1, 2][row as usize % 2];
+        }
+        let labels = dataset.labels.as_mut().unwrap().iter_mut();
+        for (label, source) in labels.zip(sources) {
+            if *source == 2 {
+                *label = 1;
+            }
+        }
+        dataset.recount();
+        assert_eq!(scan(&dataset), [], "seed {seed}");
+    }
+}
+
+#[test]
 fn times_that_cannot_be_read_are_counted_and_missing_ones_are_not() {
     let mut dataset = honest(Habit::Even, 1_000, 1);
     let times = dataset.times.as_mut().unwrap();
