@@ -145,6 +145,35 @@ fn a_day_on_which_labels_were_flipped_is_found_whoever_did_it() {
 }
 
 #[test]
+fn an_annotator_beside_the_contributor_is_told_apart_too() {
+    let annotator = |row: usize| (row / 7 % 12) as i64;
+    let (batch, changed) = apples(3, |row| annotator(row) == 5 && row * 7_919 % 100 < 40);
+    let mut all: Vec<(&str, ArrayRef)> = Vec::new();
+    let schema = batch.schema();
+    for (field, column) in schema.fields().iter().zip(batch.columns()).skip(1) {
+        all.push((field.name(), Arc::clone(column)));
+    }
+    let annotators = (0..N_ROWS).map(annotator);
+    all.push((
+        "annotator_id",
+        Arc::new(Int64Array::from_iter_values(annotators)),
+    ));
+    let data = parquet(&table(all));
+    let scan = scan(&data.path(), &["--id", "row_id"]);
+    let run = scan.judged();
+    let found = of(&run.report(), "source-enrichment");
+    let titles: Vec<&str> = found.iter().map(|f| f["title"].as_str().unwrap()).collect();
+    assert!(
+        titles
+            .iter()
+            .any(|title| title.starts_with("annotator_id `5`:")),
+        "{titles:#?}"
+    );
+    let (recall, precision) = shares(run, &changed);
+    assert!(recall >= 0.6 && precision >= 0.75, "{recall} {precision}");
+}
+
+#[test]
 fn honest_contributors_files_and_days_have_no_campaign_and_no_finding() {
     for seed in 11..16 {
         let (batch, _) = apples(seed, |_| false);

@@ -9,10 +9,11 @@ mod flips;
 mod groups;
 mod judge;
 mod marks;
+mod words;
 
 use std::io;
 
-use lazaretto_core::{Action, Finding, NO_TIME, Severity};
+use lazaretto_core::{Finding, NO_TIME};
 use lazaretto_detectors::provenance::source_enrichment::SourceEnrichmentParams;
 use lazaretto_io::IoError;
 
@@ -278,11 +279,12 @@ impl<'s> Search<'s> {
                 && candidate.enriched.n_others >= DOUBTLESS_OTHERS
         };
         let n_classes = self.marker.n_classes();
-        let mut all = LogOdds::new(n_classes);
+        let n_labels = self.scan.assembler.facts.classes.len();
+        let mut all = LogOdds::new(n_classes, n_labels);
         let mut of_groups: Vec<(usize, LogOdds)> = candidates
             .iter()
             .filter(|candidate| doubtless(candidate))
-            .map(|candidate| (candidate.group, LogOdds::new(n_classes)))
+            .map(|candidate| (candidate.group, LogOdds::new(n_classes, n_labels)))
             .collect();
         if of_groups.is_empty() {
             return Ok(());
@@ -365,86 +367,6 @@ impl<'s> Search<'s> {
             .map(|candidate| self.finding(candidate))
             .collect()
     }
-
-    fn finding(&self, candidate: Candidate) -> Finding {
-        let Candidate {
-            group, enriched, ..
-        } = candidate;
-        let (name, tally) = (self.groups.in_words(group), enriched.tally);
-        let (marked, looked, expected) = (tally.marked, tally.looked, enriched.expected);
-        let as_others =
-            format!("{expected:.0} would be expected as the other groups of its kind go");
-        let (kind, found) = match self.marker.kinds[candidate.kind] {
-            Evidence::Contradicted(sure) => (
-                "flipped-labels",
-                match sure > 0.0 {
-                    true => format!(
-                        "the content clearly contradicts {marked} of its {looked} labels that can be judged"
-                    ),
-                    false => format!("the content contradicts {marked} of its {looked} labels"),
-                },
-            ),
-            Evidence::High(detector) => (
-                "unusual-records",
-                format!(
-                    "{marked} of its {looked} records are in the highest hundredth of `{detector}`"
-                ),
-            ),
-            Evidence::Signed(detector) => (
-                "signed-records",
-                format!("{marked} of its {looked} records have what `{detector}` looks for"),
-            ),
-            Evidence::Held => (
-                "held-records",
-                format!("{marked} of its {looked} records are in findings that hold records back"),
-            ),
-        };
-        let mut title = format!("{name}: {found}, {as_others}");
-        if let Some(flipped) = &candidate.flipped {
-            title += &format!(
-                "; the {} most likely flipped ones are held back, about {:.0} % of which may be honest",
-                candidate.records.len(),
-                100.0 * flipped.ordinary
-            );
-        }
-        let (severity, action) = match (&candidate.flipped, kind) {
-            (Some(_), _) => (Severity::High, Action::Quarantine),
-            (None, "flipped-labels") => (Severity::Medium, Action::Review),
-            _ => (Severity::Low, Action::Review),
-        };
-        let mut finding = Finding::new(DETECTOR, kind, severity, action, title, candidate.p_value)
-            .with_records(candidate.records)
-            .with_evidence("group", name)
-            .with_evidence("records", looked)
-            .with_evidence("with_evidence", marked)
-            .with_evidence("expected", expected)
-            .with_evidence("times_expected", enriched.ratio())
-            .with_evidence("groups_compared", enriched.n_others)
-            .with_evidence("scatter_of_groups", enriched.scatter);
-        if let Some(source) = self.groups.source(group) {
-            finding = finding.with_evidence("source", source);
-        }
-        if let Some(flipped) = &candidate.flipped {
-            finding = finding
-                .with_evidence("flipped_share", flipped.share)
-                .with_evidence("honest_share_of_held", flipped.ordinary);
-            finding.target_class = self.target(flipped);
-        }
-        finding
-    }
-
-    /// The class that most flipped records are labelled with, where it is one.
-    fn target(&self, flipped: &Flipped) -> Option<String> {
-        let total: u64 = flipped.records.iter().sum();
-        let most = flipped
-            .records
-            .iter()
-            .zip(0..)
-            .find(|(number, _)| 2 * **number > total);
-        let classes = &self.scan.assembler.facts.classes;
-        let (_, class) = most.filter(|_| classes.len() == flipped.records.len())?;
-        classes.get::<usize>(class).cloned()
-    }
 }
 
 /// The calendar of the times of the records; stray ones, beyond the outermost two in a hundred by more than all
@@ -464,7 +386,7 @@ fn calendar(spill: &Spill) -> io::Result<Option<Calendar>> {
     times.sort_unstable();
     let at = |share: f64| {
         times
-            .get(((times.len() as f64 - 1.0) * share) as usize)
+            .get((times.len().saturating_sub(1) as f64 * share) as usize)
             .copied()
     };
     let (Some(low), Some(high)) = (at(0.01), at(0.99)) else {

@@ -67,7 +67,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 ///
 /// # References
-/// - Baracaldo et al.: Detecting Poisoning Attacks on Machine Learning in IoT Environments, IEEE ICIOT 2018.
+/// - Baracaldo et al.: Detecting Poisoning Attacks on Machine Learning in `IoT` Environments, IEEE ICIOT 2018.
 /// - Efron: Large-Scale Inference, Cambridge University Press (2010), chapter 5.
 /// - Northcutt, Jiang, Chuang: Confident learning, JAIR 70 (2021), <https://arxiv.org/abs/1911.00068>.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

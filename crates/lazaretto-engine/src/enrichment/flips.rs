@@ -13,6 +13,8 @@ const ROUNDS: usize = 200;
 #[derive(Clone, Debug)]
 pub(super) struct LogOdds {
     classes: Vec<[u64; BINS]>,
+    /// Classes of the dataset, whether they are told apart here or not.
+    n_labels: usize,
 }
 
 fn bin(log_odds: f32) -> usize {
@@ -23,9 +25,11 @@ fn bin(log_odds: f32) -> usize {
 }
 
 impl LogOdds {
-    pub(super) fn new(n_classes: usize) -> Self {
+    /// Nothing yet, of `n_classes` that are told apart; the dataset has `n_labels`.
+    pub(super) fn new(n_classes: usize, n_labels: usize) -> Self {
         Self {
             classes: vec![[0; BINS]; n_classes],
+            n_labels: n_labels.max(2),
         }
     }
 
@@ -70,9 +74,8 @@ impl Flipped {
     /// where none can be held back with at most `ordinary_share` of honest ones.
     ///
     /// Honest records of a class score as those of the other groups do. A flipped record was an honest one of another
-    /// class, against which the model held what it now holds for the record: its log odds are the mirror image of those
-    /// of the other classes. That is exact with two classes and cautious with more, where the probability is shared
-    /// among the others.
+    /// class. With two classes its log odds are the mirror image of what they were; with more the probability that was left
+    /// is shared evenly among the other labels, which is cautious where one of them had most of it.
     pub(super) fn estimate(all: &LogOdds, group: &LogOdds, ordinary_share: f64) -> Option<Self> {
         let others = all.without(group);
         let n_classes = group.classes.len();
@@ -132,6 +135,14 @@ fn posterior(share: f64, ratio: f64) -> f64 {
     odds / (odds + (1.0 - share)).max(f64::MIN_POSITIVE)
 }
 
+/// The bin of a record that gets another label, by its bin under the one it had.
+fn mirrored(place: usize, n_labels: usize) -> usize {
+    let log_odds = (place as f64 - (BINS / 2) as f64 + 0.5) * f64::from(WIDTH);
+    let left = 1.0 / (1.0 + (-log_odds).exp());
+    let share = left / (n_labels - 1) as f64;
+    bin(((1.0 - share) / share).ln() as f32)
+}
+
 /// How many times likelier each bin is for a flipped record of a class than for an honest one, which rises with
 /// the log odds: the share of flipped ones at even odds, made to rise by pooling adjacent violators.
 fn likelihood_ratios(others: &LogOdds, class: usize) -> [f64; BINS] {
@@ -141,7 +152,7 @@ fn likelihood_ratios(others: &LogOdds, class: usize) -> [f64; BINS] {
         // With one class, or classes too many to be told apart, the mirror image is of all.
         if other != class || others.classes.len() == 1 {
             for (place, number) in bins.iter().enumerate() {
-                flipped[BINS - 1 - place] += number;
+                flipped[mirrored(place, others.n_labels)] += number;
             }
         }
     }
@@ -220,7 +231,7 @@ mod tests {
     /// 20,000 records elsewhere and a group of 2,000 with this share of flips; true shares of what is held back.
     fn held(seed: u64, share: f64, one_way: bool) -> Option<(f64, f64, Flipped)> {
         let mut rng = stream(seed, "flips");
-        let (mut all, mut group) = (LogOdds::new(2), LogOdds::new(2));
+        let (mut all, mut group) = (LogOdds::new(2, 2), LogOdds::new(2, 2));
         let mut records = Vec::new();
         for row in 0..22_000 {
             let (mut label, mut against) = record(&mut rng);
@@ -283,9 +294,55 @@ mod tests {
     }
 
     #[test]
+    fn another_label_of_two_turns_the_log_odds_round() {
+        assert!((0..BINS).all(|place| mirrored(place, 2) == BINS - 1 - place));
+        // 9 to 1 for one of four classes leaves a thirtieth for each other.
+        let place = bin(-(9.0_f32.ln()));
+        assert!(mirrored(place, 4).abs_diff(bin(29.0_f32.ln())) <= 1);
+    }
+
+    #[test]
+    fn more_classes_than_two_are_judged_with_caution() {
+        for seed in 0..3 {
+            let mut rng = stream(seed, "classes");
+            let (mut all, mut group) = (LogOdds::new(4, 4), LogOdds::new(4, 4));
+            let mut records = Vec::new();
+            for row in 0..22_000 {
+                let weights: [f64; 4] = std::array::from_fn(|_| (2.0 * normal(&mut rng)).exp());
+                let total: f64 = weights.iter().sum();
+                let mut draw = total * rng.r#gen::<f64>();
+                let mut label = 0;
+                while label < 3 && draw > weights[label] {
+                    draw -= weights[label];
+                    label += 1;
+                }
+                let flipped = row < 2_000 && rng.gen_bool(0.3);
+                if flipped {
+                    label = (label + rng.gen_range(1..4)) % 4;
+                }
+                let against = ((total - weights[label]) / weights[label]).ln() as f32;
+                all.add(label, against);
+                if row < 2_000 {
+                    group.add(label, against);
+                    records.push((label, against, flipped));
+                }
+            }
+            let found = Flipped::estimate(&all, &group, 0.17).unwrap();
+            let held: Vec<_> = records.iter().filter(|r| found.holds(r.0, r.1)).collect();
+            let right = held.iter().filter(|r| r.2).count() as f64;
+            assert!(
+                right >= 0.78 * held.len() as f64,
+                "{seed}: {right} of {}",
+                held.len()
+            );
+            assert!(right >= 200.0, "{seed}: {right} of {}", held.len());
+        }
+    }
+
+    #[test]
     fn likelihood_ratios_rise() {
         let mut rng = stream(5, "ratios");
-        let mut all = LogOdds::new(2);
+        let mut all = LogOdds::new(2, 2);
         for _ in 0..3_000 {
             let (label, against) = record(&mut rng);
             all.add(label, against);

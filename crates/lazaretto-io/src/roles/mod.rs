@@ -16,7 +16,7 @@
 //! | label | named `label`, `target`, `class`, `category`, `y`, `sentiment`, …: few distinct values, no fractions |
 //! | content_hash | named `sha256`, `md5`, `checksum`, …: hexadecimal digests |
 //! | url | named `url`, `uri`, …, or nearly all values start with `http` |
-//! | source | named `source`, `contributor`, `annotator`, `author`, …: short values that repeat |
+//! | source | named `source`, `contributor`, `annotator`, `author`, …: short values that repeat; others of these names beside it are `other` |
 //! | time | named `created_at`, `timestamp`, `date`, …: times, dates or epoch numbers; else the first timestamp |
 //! | prompt, response | `prompt`, `instruction`, `question`, `input`, … with `response`, `output`, `completion`, `answer`, `chosen`, `rejected`, … or beside chat turns, or `chosen` with `rejected`; without a counterpart they are text |
 //! | text | named `text`, `review`, `title`, …, or long strings with spaces; lists of strings named `dialogue`, `turns`, … |

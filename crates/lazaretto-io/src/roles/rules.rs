@@ -224,7 +224,13 @@ fn sources(columns: &mut Columns<'_>) {
         } else {
             data_type.is_integer()
         };
-        if name_like && sample.values > 0 && sample.repeats() && columns.wanted(Role::Source) {
+        if !name_like || sample.values == 0 || !sample.repeats() {
+            continue;
+        }
+        if !columns.wanted(Role::Source) {
+            // Who made a record must not become a feature by which a model learns what he does.
+            columns.assign(column, Role::Other, "a column of sources beside the source");
+        } else {
             let reason = format!(
                 "named `{}`, {} distinct values in the sample",
                 columns.name(column),

@@ -1,17 +1,18 @@
 //! `time-burst`: submissions or edits that cluster before the snapshot, and are not like the rest.
 
 mod contrast;
+mod findings;
 mod series;
 
 use lazaretto_core::{
-    Action, Batch, DataFacts, Detector, DetectorSpec, Family, Finding, FitContext, NO_LABEL,
-    NotApplicable, ParamProblem, Params, Role, ScoreKind, Severity, Shared, UNREADABLE_TIME,
-    params::Checks,
+    Batch, DataFacts, Detector, DetectorSpec, Family, Finding, FitContext, NO_LABEL, NotApplicable,
+    ParamProblem, Params, Role, ScoreKind, Shared, UNREADABLE_TIME, params::Checks,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use contrast::{Contrast, Trait, contrast};
+use findings::unreadable;
 use series::{Clock, Window, windows};
 
 /// Bytes of a moment in the state, with room to grow.
@@ -386,109 +387,6 @@ fn judged(
         source,
         contrast: found,
     })
-}
-
-impl Burst {
-    fn finding(&self, facts: &DataFacts, members: Members) -> Finding {
-        let window = self.window;
-        let long = duration(window.end - window.start);
-        let mut title = match window.at_end {
-            true => format!(
-                "{} records in the {long} before the dataset ends",
-                members.number
-            ),
-            false => format!("{} records within {long}", members.number),
-        };
-        let source = self
-            .source
-            .and_then(|source| facts.sources.get(source as usize));
-        if let Some(source) = source {
-            title += &format!(", all from source `{source}`");
-        }
-        // Of a sample, in proportion.
-        let expected = window.expected * members.number as f64 / window.events.max(1) as f64;
-        let expected = expected.min(members.number as f64);
-        title += &format!(", {expected:.0} would be expected");
-        let named = self.contrast.map(|contrast| contrast.name(facts));
-        if let (Some(contrast), Some(name)) = (self.contrast, &named) {
-            title += &format!("; {}", contrast.in_words(name));
-        }
-        let kind = if window.at_end {
-            "frontrunning"
-        } else {
-            "burst"
-        };
-        let (severity, action) = (Severity::Medium, Action::Review);
-        let mut finding = Finding::new(
-            TimeBurst::SPEC.id,
-            kind,
-            severity,
-            action,
-            title,
-            window.p_value,
-        )
-        .with_records(members.records)
-        .with_evidence("records", members.number)
-        .with_evidence("expected", expected)
-        .with_evidence("seconds", (window.end - window.start) as f64 / 1e6)
-        .with_evidence("ends_with_the_dataset", window.at_end);
-        if let Some(source) = source {
-            finding = finding.with_evidence("source", source.as_str());
-        }
-        if let (Some(contrast), Some(name)) = (self.contrast, named) {
-            finding = finding
-                .with_evidence("share", contrast.share)
-                .with_evidence("share_elsewhere", contrast.elsewhere)
-                .with_evidence("share_p_value", contrast.p_value);
-            match contrast.of {
-                Trait::Class => finding.target_class = Some(name),
-                Trait::Source => finding = finding.with_evidence("source", name),
-            }
-        }
-        finding
-    }
-}
-
-/// A statement of how many times cannot be read. It tests nothing, so it carries a p-value of 1.
-fn unreadable(facts: &DataFacts, members: Members, with_time: u64) -> Option<Finding> {
-    let column = facts
-        .columns
-        .iter()
-        .find(|column| column.role == Role::Time)?;
-    let title = format!(
-        "{} of {} values of `{}` are no times that can be read",
-        members.number,
-        members.number + with_time,
-        column.name
-    );
-    (members.number > 0).then(|| {
-        let (severity, action) = (Severity::Low, Action::Review);
-        Finding::new(
-            TimeBurst::SPEC.id,
-            "unreadable-times",
-            severity,
-            action,
-            title,
-            1.0,
-        )
-        .with_evidence("unreadable", members.number)
-        .with_evidence("readable", with_time)
-        .with_evidence("listed_at_most", LISTED_UNREADABLE)
-        .with_records(members.records)
-    })
-}
-
-/// A length of time in its largest whole unit.
-fn duration(microseconds: i64) -> String {
-    let seconds = (microseconds as f64 / 1e6).max(0.0);
-    let units = [(86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute")];
-    let unit = units
-        .into_iter()
-        .find(|&(length, _)| seconds >= 1.5 * length);
-    let (length, name) = unit.unwrap_or((1.0, "second"));
-    let number = (seconds / length).round();
-    let plural = if number == 1.0 { "" } else { "s" };
-    format!("{number:.0} {name}{plural}")
 }
 
 /// What is read in both passes.

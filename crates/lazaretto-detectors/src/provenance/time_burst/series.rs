@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_load_at_one_time_counts_as_few_events() {
         let mut times: Vec<i64> = (0..1_000).map(|idx| idx * HOUR + idx % 7).collect();
-        times.extend([500 * HOUR + 3; 5_000]);
+        times.extend(vec![500 * HOUR + 3; 5_000]);
         times.sort_unstable();
         let clock = Clock::of(&times).unwrap();
         // The load has the time of another record.

@@ -1,9 +1,10 @@
-use lazaretto_core::{DynDetector, NO_TIME};
+use lazaretto_core::{Action, DynDetector, NO_TIME};
 use lazaretto_testkit::contract::{self, Dataset, Pieces};
 use lazaretto_testkit::seed::stream;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use super::findings::duration;
 use super::*;
 
 const SECOND: i64 = 1_000_000;
