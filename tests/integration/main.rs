@@ -18,6 +18,7 @@ mod across;
 mod bad_values;
 mod bench_data;
 mod fixtures;
+mod sources;
 
 // The promises: same bytes, nothing lost, any format, bounded memory, all or nothing.
 mod conservation;

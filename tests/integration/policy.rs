@@ -26,6 +26,11 @@ fn each_rule_fails_the_gate_when_it_is_broken_and_only_then() {
         ("quarantine>50%", 0, ""),
         ("group>1%", 1, "of source"),
         ("group>90%", 0, ""),
+        ("class>1%", 1, "of class"),
+        ("source>1%", 1, "of source"),
+        ("file>1%", 1, "of file"),
+        ("file>90%", 0, ""),
+        ("partition>0%", 0, ""),
     ] {
         let (found, reasons) = gate(&["--fail-on", rule]);
         assert_eq!(found, code, "{rule}: {reasons}");

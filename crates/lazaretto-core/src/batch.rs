@@ -7,6 +7,10 @@ use crate::shared::Derived;
 
 /// Class index of a record without a label.
 pub const NO_LABEL: u32 = u32::MAX;
+/// Time of a record without one.
+pub const NO_TIME: i64 = i64::MIN;
+/// Time of a record whose time column has a value that is no time.
+pub const UNREADABLE_TIME: i64 = i64::MIN + 1;
 
 /// The part of a record a text stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +61,9 @@ pub struct Batch<'a> {
     /// Index of each record's source (into [`crate::DataFacts::sources`]), `u32::MAX` where null
     /// or beyond the number of sources that are told apart.
     pub sources: Option<&'a [u32]>,
+    /// Time of each record in microseconds since 1970, UTC; [`NO_TIME`] where null,
+    /// [`UNREADABLE_TIME`] where the value is no time. See [`Batch::time`].
+    pub times: Option<&'a [i64]>,
     /// Text columns, in schema order; the same fields in every batch.
     pub texts: &'a [TextField],
     /// Numeric columns as `n_rows × n_numeric` in column-major order; NaN where null. Booleans
@@ -92,5 +99,14 @@ impl Batch<'_> {
         self.labels
             .map(|labels| labels[row_idx])
             .filter(|&label| label != NO_LABEL)
+    }
+
+    /// Time of row `row_idx` of the batch in microseconds since 1970, if it has one that can be
+    /// read.
+    #[must_use]
+    pub fn time(&self, row_idx: usize) -> Option<i64> {
+        self.times
+            .map(|times| times[row_idx])
+            .filter(|&time| time > UNREADABLE_TIME)
     }
 }

@@ -148,6 +148,8 @@ pub struct ColumnFacts {
 pub struct DataFacts {
     /// Number of records.
     pub n_rows: u64,
+    /// Number of files.
+    pub n_files: u64,
     /// All columns, in schema order.
     pub columns: Vec<ColumnFacts>,
     /// Class names in index order (ClassLabel names where the schema has them, else the sorted

@@ -23,7 +23,7 @@ pub mod state;
 pub mod taxonomy;
 pub mod verdict;
 
-pub use batch::{Batch, NO_LABEL, TextField, TextPart};
+pub use batch::{Batch, NO_LABEL, NO_TIME, TextField, TextPart, UNREADABLE_TIME};
 pub use canonical::RowHasher;
 pub use detector::{
     ColumnFacts, DataFacts, Detector, DetectorSpec, Family, FitContext, Intermediate,

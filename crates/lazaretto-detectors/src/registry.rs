@@ -31,6 +31,8 @@ use crate::leakage::personal_data::PersonalData;
 use crate::leakage::secrets::Secrets;
 use crate::provenance::content_hash::ContentHash;
 use crate::provenance::source_allowlist::SourceAllowlist;
+use crate::provenance::source_enrichment::SourceEnrichment;
+use crate::provenance::time_burst::TimeBurst;
 use crate::response::gibberish::Gibberish;
 use crate::response::refusal_shift::RefusalShift;
 use crate::response::trigger::ResponseTrigger;
@@ -88,6 +90,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<Secrets>(),
     Registration::of::<SemanticDuplicates>(),
     Registration::of::<SourceAllowlist>(),
+    Registration::of::<SourceEnrichment>(),
     Registration::of::<SpectralSignature>(),
     Registration::of::<Spectre>(),
     Registration::of::<StyleShift>(),
@@ -96,6 +99,7 @@ pub static REGISTRY: &[Registration] = &[
     Registration::of::<TextSurface>(),
     Registration::of::<TextTrigger>(),
     Registration::of::<TightCluster>(),
+    Registration::of::<TimeBurst>(),
     Registration::of::<ValueProfile>(),
 ];
 

@@ -127,6 +127,7 @@ fn batch<'a>(
         keys: &keys[rows.clone()],
         labels: None,
         sources: None,
+        times: None,
         texts: &[],
         numeric: None,
         categorical: NOTHING,

@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::embedder::EmbeddedTexts;
+use crate::times::microseconds;
 
 /// Sources beyond this number are not told apart.
 pub(crate) const MAX_SOURCES: usize = 1 << 16;
@@ -102,6 +103,7 @@ impl Layout {
 pub(crate) struct Wanted {
     pub(crate) label: bool,
     pub(crate) source: bool,
+    pub(crate) time: bool,
     pub(crate) numeric: bool,
     pub(crate) categorical: bool,
     pub(crate) texts: bool,
@@ -121,6 +123,7 @@ impl Wanted {
         Self {
             label: roles.contains(&Role::Label),
             source: roles.contains(&Role::Source),
+            time: roles.contains(&Role::Time),
             numeric: roles.contains(&Role::Numeric),
             categorical: roles.contains(&Role::Categorical),
             texts: tokens || text_roles.iter().any(|role| roles.contains(role)),
@@ -140,6 +143,7 @@ impl Wanted {
         let single = [
             (self.label, layout.label),
             (self.source, layout.source),
+            (self.time, layout.time),
             (self.embedding, layout.embedding),
             (self.probabilities, layout.probabilities),
         ];
@@ -196,6 +200,7 @@ pub(crate) struct Assembled {
     keys: Vec<u64>,
     labels: Option<Vec<u32>>,
     sources: Option<Vec<u32>>,
+    times: Option<Vec<i64>>,
     texts: Vec<TextField>,
     numeric: Option<Array2<f64>>,
     categorical: Vec<Vec<u64>>,
@@ -220,6 +225,7 @@ impl Assembled {
             keys: &self.keys,
             labels: self.labels.as_deref(),
             sources: self.sources.as_deref(),
+            times: self.times.as_deref(),
             texts: &self.texts,
             numeric: self.numeric.as_ref().map(Array2::view),
             categorical: &self.categorical,
@@ -263,6 +269,9 @@ impl Assembler {
             .transpose()?;
         let sources = when(wanted.source, self.layout.source)
             .map(|array| indices(array, &self.sources))
+            .transpose()?;
+        let times = when(wanted.time, self.layout.time)
+            .map(microseconds)
             .transpose()?;
         let texts = if wanted.texts {
             self.texts(&column)?
@@ -345,6 +354,7 @@ impl Assembler {
             keys,
             labels,
             sources,
+            times,
             texts,
             numeric,
             categorical,

@@ -1,9 +1,9 @@
 //! Findings that have one cause, as one campaign.
 //!
 //! A person acts on causes: one trigger that three detectors saw, one contributor, one night. Two
-//! findings that hold records back are linked when they share records, name the same trigger, are
-//! triggers of one kind for one class, or come from one source or one short time; what is linked
-//! in any number of steps is a campaign. Findings for review join a campaign but never make one, so
+//! findings that hold records back are linked when they share records or lie in one cluster of near
+//! duplicates or vectors, name the same trigger, are triggers of one kind for one class, or come from one
+//! source or one short time; what is linked in any number of steps is a campaign. Findings for review join a campaign but never make one, so
 //! that data without a finding that holds has no campaign.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,6 +33,17 @@ const SHORT_TIME: f64 = 0.05;
 const MIN_RECORDS: usize = 5;
 /// Triggers that a title names.
 const MAX_NAMES: usize = 6;
+/// Detectors whose findings are clusters: records that are alike, as texts or as vectors. Also where such a finding is
+/// only for review, others that lie in it have one cause.
+const CLUSTERS: [&str; 7] = [
+    "activation-clustering",
+    "class-collision",
+    "exact-duplicates",
+    "near-duplicates",
+    "ood-cluster",
+    "semantic-duplicates",
+    "tight-cluster",
+];
 /// Shortest trigger that links findings by its name alone, in characters.
 const MIN_TRIGGER: usize = 3;
 
@@ -41,6 +52,8 @@ const MIN_TRIGGER: usize = 3;
 enum Link {
     /// They share most records of the smaller one.
     Records,
+    /// Most records of each lie in one cluster, which this detector found.
+    Cluster(String),
     /// They name the same string.
     Trigger(String),
     /// They are of one kind and aim at one class.
@@ -55,6 +68,7 @@ impl Link {
     fn in_words(&self) -> String {
         match self {
             Self::Records => "the same records".to_owned(),
+            Self::Cluster(detector) => format!("one cluster of `{detector}`"),
             Self::Trigger(trigger) => format!("the trigger `{trigger}`"),
             Self::Aim(class) => format!("one kind of evidence for class `{class}`"),
             Self::Source(source) => format!("source `{source}`"),
@@ -224,12 +238,35 @@ pub(crate) fn campaigns(
     Ok(campaigns)
 }
 
+/// For each finding, those for review that are a cluster in which most of its records lie.
+fn clusters_of(nodes: &[Node<'_>], shared: &BTreeMap<(usize, usize), u64>) -> Vec<BTreeSet<usize>> {
+    let mut clusters = vec![BTreeSet::new(); nodes.len()];
+    for (&(left, right), &shared) in shared {
+        for (one, other) in [(left, right), (right, left)] {
+            let cluster = &nodes[other];
+            let is_cluster = CLUSTERS.contains(&cluster.finding.detector.as_str());
+            let size = nodes[one].finding.records.len() as f64;
+            // One that holds records back is linked as any finding that shares records.
+            if is_cluster && !cluster.holds() && shared as f64 >= SHARED * size {
+                clusters[one].insert(other);
+            }
+        }
+    }
+    clusters
+}
+
 /// Groups of linked findings, by their first finding.
 fn linked(nodes: &[Node<'_>], shared: &BTreeMap<(usize, usize), u64>) -> Vec<Campaign> {
+    let clusters = clusters_of(nodes, shared);
     let links = |left: usize, right: usize| {
         let pair = (left.min(right), left.max(right));
         let shared = shared.get(&pair).copied().unwrap_or(0);
-        nodes[left].links(&nodes[right], shared)
+        let mut links = nodes[left].links(&nodes[right], shared);
+        if nodes[left].holds() && nodes[right].holds() {
+            let both = clusters[left].intersection(&clusters[right]).next();
+            links.extend(both.map(|&idx| Link::Cluster(nodes[idx].finding.detector.clone())));
+        }
+        links
     };
     let mut taken = vec![false; nodes.len()];
     let mut campaigns = Vec::new();
@@ -310,6 +347,9 @@ pub(crate) fn report(
         n_records: campaign.n_records,
         target_class: target_class.as_deref(),
         source,
+        time: campaign.counts.times.filter(|span| {
+            campaign.n_records as usize >= MIN_RECORDS && background.is_short(*span)
+        }),
     };
     CampaignReport {
         id: format!("C{:03}", place + 1),
@@ -367,6 +407,8 @@ struct Cause<'a> {
     n_records: u64,
     target_class: Option<&'a str>,
     source: Option<&'a str>,
+    /// First and last time, where they are close together.
+    time: Option<(i64, i64)>,
 }
 
 impl Cause<'_> {
@@ -391,6 +433,10 @@ impl Cause<'_> {
         }
         if let Some(class) = self.target_class {
             title.push_str(&format!(", aimed at class `{class}`"));
+        }
+        if let Some((first, last)) = self.time {
+            let [first, last] = [first, last].map(time_text);
+            title.push_str(&format!(", all between {first} and {last}"));
         }
         let names = self.names();
         if names.is_empty() {
@@ -438,6 +484,18 @@ impl Cause<'_> {
                 "look at everything that source `{source}` contributed before using any of it"
             ));
         }
+        if any(&["time-burst"]) {
+            steps.push(
+                "compare with a snapshot from before, and see whether the edits were reverted since"
+                    .to_owned(),
+            );
+        }
+        if any(&["content-hash"]) {
+            steps.push("fetch the content again where its hash was recorded".to_owned());
+        }
+        if any(&["prompt-injection", "jailbreak", "hidden-text"]) {
+            steps.push("keep the texts away from models and agents that read them".to_owned());
+        }
         if any(&["secrets", "personal-data"]) {
             steps.push(
                 "revoke what was leaked, and have the record removed where it came from".to_owned(),
@@ -462,6 +520,7 @@ impl Cause<'_> {
             "knn-label-disagreement",
             "label-shift",
             "probe-influence",
+            "source-enrichment",
         ]) {
             steps.push("have the labels of these records given anew".to_owned());
         }
@@ -561,6 +620,28 @@ mod tests {
         ];
         // The third shares ten of fifty records with the second.
         assert_eq!(groups(&findings, &[]), [vec![0, 1], vec![2], vec![3]]);
+    }
+
+    #[test]
+    fn findings_in_one_cluster_are_one_campaign_also_where_the_cluster_is_for_review() {
+        let mut cluster = finding("near-duplicates", 0..200, None);
+        cluster.action = Action::Review;
+        let mut other = cluster.clone();
+        other.detector = "label-shift".to_owned();
+        let findings = |cluster: &Finding| {
+            [
+                (finding("x", 0..40, None), None),
+                (finding("y", 100..140, None), None),
+                // A tenth of it lies in the cluster.
+                (finding("z", 190..290, None), None),
+                (cluster.clone(), None),
+            ]
+        };
+        assert_eq!(groups(&findings(&cluster), &[]), [vec![0, 1, 3], vec![2]]);
+        assert_eq!(
+            groups(&findings(&other), &[]),
+            [vec![0, 3], vec![1], vec![2]]
+        );
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::io;
 
 use arrow::array::TimestampMicrosecondArray;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use lazaretto_core::NO_TIME;
 use lazaretto_core::report::GroupCount;
 
-use crate::spill::{NO_TIME, Spill};
+use crate::spill::Spill;
 
 /// Sources, files and classes listed.
 pub(crate) const MAX_GROUPS: usize = 50;

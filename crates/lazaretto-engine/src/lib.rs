@@ -6,7 +6,7 @@
 //! | [`settings`] | the checked settings as run |
 //! | [`survey`] | facts about the dataset: classes, sources, dimensions |
 //! | [`plan`] | which detectors run, which columns are read |
-//! | `assemble` | Arrow batches as detectors see them |
+//! | `assemble`, `times` | Arrow batches as detectors see them; times of any type |
 //! | `embedder` | vectors of texts from a model, in the place of an embedding column |
 //! | `provenance`, [`source_list`] | what is recorded about files, and which sources are trusted |
 //! | `trusted` | records known to be good, beside the dataset |
@@ -14,6 +14,7 @@
 //! | `judge` | verdicts, and `scores/` |
 //! | `spill` | per-record scores on disk between the passes |
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
+//! | `enrichment` | groups in which the evidence of detectors piles up: `source-enrichment` |
 //! | [`policy`] | verdicts and the gate |
 //! | `campaigns`, `counts` | findings with one cause, and how groups are spread over classes, sources and time |
 //! | [`mod@verify`], `seal` | whether a run folder may be read, and what its signature says |
@@ -28,6 +29,7 @@ mod campaigns;
 mod compare;
 mod counts;
 mod embedder;
+mod enrichment;
 pub mod error;
 mod evaluation;
 mod examples;
@@ -48,6 +50,7 @@ pub mod source_list;
 mod spill;
 mod summary;
 pub mod survey;
+mod times;
 mod trusted;
 pub mod verify;
 

@@ -123,7 +123,7 @@ impl Plan {
             .copied()
             .collect();
         roles.extend(lazaretto_features::fit_roles(&self.intermediates, facts));
-        roles.extend([Role::Label, Role::Source]);
+        roles.extend([Role::Label, Role::Source, Role::Time]);
         self.wanted(&roles, |_| true, facts)
     }
 

@@ -8,14 +8,15 @@
 //! | `low`, `medium`, `high`, `critical` | a finding of at least this severity holds records back |
 //! | `quarantine` | any record is held back |
 //! | `quarantine>N`, `quarantine>P%` | more than N records, or P percent, are held back |
-//! | `group>P%` | more than P percent of one class or source are held back: an attacker could aim the quarantine itself |
+//! | `class>P%`, `source>P%`, `file>P%`, `partition>P%` | more than P percent of one class, source, file or hive partition are held back: an attacker could aim the quarantine itself, and a class must not vanish unseen |
+//! | `group>P%` | any of the four |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use lazaretto_core::report::{
-    Counts, DetectorStatus, FindingReport, Gate, GateStatus, GroupReport, Report,
+    Counts, DetectorStatus, FileReport, FindingReport, Gate, GateStatus, GroupReport, Report,
 };
 use lazaretto_core::{Action, Severity};
 
@@ -39,8 +40,37 @@ pub enum Rule {
     Records(u64),
     /// More than this fraction of the records held back.
     Share(f64),
-    /// More than this fraction of one class or source held back.
-    GroupShare(f64),
+    /// More than this fraction of one group held back, of one kind or of any.
+    GroupShare(Option<GroupKind>, f64),
+}
+
+/// Kinds of groups that have a budget: how much of one may be held back before a person has to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupKind {
+    /// Records with one label.
+    Class,
+    /// Records of one source.
+    Source,
+    /// Records of one file.
+    File,
+    /// Records of one hive partition, `key=value`.
+    Partition,
+}
+
+impl GroupKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Class, Self::Source, Self::File, Self::Partition];
+
+    /// The word in rules and reasons.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Class => "class",
+            Self::Source => "source",
+            Self::File => "file",
+            Self::Partition => "partition",
+        }
+    }
 }
 
 fn percent(text: &str, rule: &str) -> Result<f64, String> {
@@ -65,9 +95,12 @@ impl FromStr for Rule {
                     .map_err(|_| format!("`{text}` needs a number of records or a percentage")),
             };
         }
-        if let Some(limit) = rule.strip_prefix("group>") {
-            let share = limit.strip_suffix('%').unwrap_or("");
-            return percent(share, text).map(Self::GroupShare);
+        if let Some((group, limit)) = rule.split_once('>') {
+            let kind = GroupKind::ALL.into_iter().find(|kind| kind.name() == group);
+            if kind.is_some() || group == "group" {
+                let share = limit.strip_suffix('%').unwrap_or("");
+                return percent(share, text).map(|share| Self::GroupShare(kind, share));
+            }
         }
         match rule.as_str() {
             "never" => Ok(Self::Never),
@@ -75,7 +108,7 @@ impl FromStr for Rule {
             word => match word.parse::<Severity>() {
                 Ok(severity) => Ok(Self::Severity(severity)),
                 Err(_) => Err(format!(
-                    "`{text}` is no rule, expected `never`, `low`, `medium`, `high`, `critical`, `quarantine`, `quarantine>N`, `quarantine>P%` or `group>P%`"
+                    "`{text}` is no rule, expected `never`, `low`, `medium`, `high`, `critical`, `quarantine`, `quarantine>N`, `quarantine>P%`, `group>P%`, `class>P%`, `source>P%`, `file>P%` or `partition>P%`"
                 )),
             },
         }
@@ -89,7 +122,10 @@ impl fmt::Display for Rule {
             Self::Severity(severity) => write!(formatter, "{severity}"),
             Self::Records(limit) => write!(formatter, "quarantine>{limit}"),
             Self::Share(share) => write!(formatter, "quarantine>{}%", share * 100.0),
-            Self::GroupShare(share) => write!(formatter, "group>{}%", share * 100.0),
+            Self::GroupShare(kind, share) => {
+                let group = kind.map_or("group", GroupKind::name);
+                write!(formatter, "{group}>{}%", share * 100.0)
+            }
         }
     }
 }
@@ -100,6 +136,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) findings: &'a [FindingReport],
     pub(crate) classes: &'a [GroupReport],
     pub(crate) sources: &'a [GroupReport],
+    pub(crate) files: &'a [GroupReport],
+    pub(crate) partitions: &'a [GroupReport],
     pub(crate) detectors: &'a [String],
     pub(crate) fdr: f64,
 }
@@ -224,24 +262,80 @@ fn verdict(rule: &Rule, facts: &Facts<'_>) -> Option<String> {
                 )
             })
         }
-        Rule::GroupShare(limit) => {
-            let worst = facts
-                .classes
-                .iter()
-                .map(|group| ("class", group))
-                .chain(facts.sources.iter().map(|group| ("source", group)))
-                .filter(|(_, group)| group.records >= MIN_GROUP)
-                .map(|(kind, group)| (group.quarantined as f64 / group.records as f64, kind, group))
-                .filter(|(share, ..)| *share > limit)
-                .max_by(|left, right| left.0.total_cmp(&right.0))?;
-            let (share, kind, group) = worst;
-            Some(format!(
-                "{:.1} % of {kind} `{}` held back (rule `{rule}`)",
-                share * 100.0,
-                group.name
-            ))
+        Rule::GroupShare(only, limit) => {
+            let kinds = GroupKind::ALL.into_iter();
+            let asked = kinds.filter(|kind| only.is_none_or(|only| only == *kind));
+            let over: Vec<String> = asked
+                .filter_map(|kind| over_budget(kind, facts.groups(kind), limit))
+                .collect();
+            (!over.is_empty()).then(|| format!("{} held back (rule `{rule}`)", over.join(", ")))
         }
     }
+}
+
+/// The group of which most is held back, where that is more than `limit`, and how many others there are.
+fn over_budget(kind: GroupKind, groups: &[GroupReport], limit: f64) -> Option<String> {
+    let share = |group: &GroupReport| group.quarantined as f64 / group.records as f64;
+    let over = groups
+        .iter()
+        .filter(|group| group.records >= MIN_GROUP && share(group) > limit);
+    let n_over = over.clone().count();
+    let worst = over.max_by(|left, right| share(left).total_cmp(&share(right)))?;
+    let more = match n_over {
+        1 => String::new(),
+        _ => format!(" and more than allowed of {} more", n_over - 1),
+    };
+    Some(format!(
+        "{:.1} % of {} `{}`{more}",
+        share(worst) * 100.0,
+        kind.name(),
+        worst.name
+    ))
+}
+
+impl Facts<'_> {
+    fn groups(&self, kind: GroupKind) -> &[GroupReport] {
+        match kind {
+            GroupKind::Class => self.classes,
+            GroupKind::Source => self.sources,
+            GroupKind::File => self.files,
+            GroupKind::Partition => self.partitions,
+        }
+    }
+}
+
+/// Records by file, where there are several; one alone is the whole dataset, which has rules of its own.
+pub(crate) fn by_file(files: &[FileReport]) -> Vec<GroupReport> {
+    let group = |file: &FileReport| GroupReport {
+        name: file.path.clone(),
+        records: file.records.unwrap_or(0),
+        quarantined: file.quarantined,
+    };
+    match files {
+        [_] => Vec::new(),
+        several => several.iter().map(group).collect(),
+    }
+}
+
+/// Records by hive partition, for keys with several values.
+pub(crate) fn by_partition(files: &[FileReport]) -> Vec<GroupReport> {
+    let mut keys = BTreeMap::<&str, BTreeMap<&str, (u64, u64)>>::new();
+    for file in files {
+        for (key, value) in &file.partitions {
+            let counts = keys.entry(key).or_default().entry(value).or_default();
+            counts.0 += file.records.unwrap_or(0);
+            counts.1 += file.quarantined;
+        }
+    }
+    let several = keys.into_iter().filter(|(_, values)| values.len() > 1);
+    let groups = several.flat_map(|(key, values)| {
+        values.into_iter().map(move |(value, counts)| GroupReport {
+            name: format!("{key}={value}"),
+            records: counts.0,
+            quarantined: counts.1,
+        })
+    });
+    groups.collect()
 }
 
 fn summary(facts: &Facts<'_>) -> String {
@@ -279,6 +373,8 @@ mod tests {
             findings: &[],
             classes,
             sources: &[],
+            files: &[],
+            partitions: &[],
             detectors: &[],
             fdr: 0.05,
         }
@@ -296,10 +392,21 @@ mod tests {
             "quarantine>0",
             "quarantine>1%",
             "group>20%",
+            "class>5%",
+            "source>0%",
+            "file>50%",
+            "partition>10%",
         ] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
         }
-        for text in ["maybe", "quarantine>x", "group>3", "quarantine>200%"] {
+        for text in [
+            "maybe",
+            "quarantine>x",
+            "group>3",
+            "quarantine>200%",
+            "label>3%",
+            "class>",
+        ] {
             assert!(text.parse::<Rule>().is_err(), "{text}");
         }
     }
@@ -335,5 +442,53 @@ mod tests {
         let gate = gate(&rules(&DEFAULT_RULES), &facts(&counts, &classes));
         assert_eq!(gate.status, GateStatus::Failed);
         assert!(gate.reasons[0].contains("class `rare`"), "{gate:?}");
+    }
+
+    fn file(path: &str, partition: &str, records: u64, quarantined: u64) -> FileReport {
+        FileReport {
+            path: path.to_owned(),
+            format: "parquet".to_owned(),
+            bytes: 1,
+            blake3: String::new(),
+            records: Some(records),
+            row_groups: 1,
+            quarantined,
+            unscanned: 0,
+            unscanned_reason: None,
+            partitions: BTreeMap::from([("lang".to_owned(), partition.to_owned())]),
+        }
+    }
+
+    #[test]
+    fn files_and_partitions_have_budgets_of_their_own() {
+        let counts = Counts {
+            records: 100_000,
+            quarantine: 60,
+            ..Counts::default()
+        };
+        let files = [
+            file("a", "de", 60, 0),
+            file("b", "de", 80, 60),
+            file("c", "en", 900, 0),
+        ];
+        let (by_file, by_partition) = (by_file(&files), by_partition(&files));
+        let facts = Facts {
+            files: &by_file,
+            partitions: &by_partition,
+            ..facts(&counts, &[])
+        };
+        let reasons = |rule: &str| gate(&rules(&[rule]), &facts).reasons.join("; ");
+        assert!(reasons("file>20%").contains("75.0 % of file `b`"));
+        assert!(reasons("partition>20%").contains("42.9 % of partition `lang=de`"));
+        assert_eq!(reasons("partition>50%"), "");
+        assert_eq!(reasons("class>1%"), "");
+        let any = reasons("group>20%");
+        assert!(
+            any.contains("file `b`") && any.contains("`lang=de`"),
+            "{any}"
+        );
+        // One file is the whole dataset.
+        assert_eq!(super::by_file(&files[..1]), []);
+        assert_eq!(super::by_partition(&files[..2]), []);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::RecordBatch;
 use lazaretto_core::report::{Counts, Report};
 use lazaretto_core::{
-    AnyEvidence, AnyModel, AnyState, Derived, Finding, FitContext, Intermediate, NO_LABEL,
+    AnyEvidence, AnyModel, AnyState, Derived, Finding, FitContext, Intermediate, NO_LABEL, NO_TIME,
     RecordKey, RowHash, RowHasher, Shared, canonical,
 };
 use lazaretto_embed::Model;
@@ -26,6 +26,7 @@ use crate::assemble::{Assembler, Wanted};
 use crate::beside;
 use crate::compare::nearest_passing;
 use crate::embedder::{self, Installed};
+use crate::enrichment::enrichment;
 use crate::error::EngineError;
 use crate::evaluation;
 use crate::examples::Examples;
@@ -291,12 +292,13 @@ impl<'a> Scan<'a> {
         let trusted_note = scan.gather_beside(&mut shared, &features)?;
         let (models, abstained) = scan.models(fitted, &shared);
         clock.lap("fit");
-        let (spill, findings) = scan.score(&models, &shared, &features, &scratch)?;
+        let (spill, mut findings) = scan.score(&models, &shared, &features, &scratch)?;
         clock.lap("score");
         // Models are large, and from here on it only matters which detectors ran.
         let ran: Vec<&Planned> = models.into_iter().map(|model| model.planned).collect();
         give_back();
         let calibrated = calibrate(&ran, &assembler.facts, &spill, null_scores(settings))?;
+        findings.extend(enrichment(&scan, &ran, &calibrated, &findings, &spill)?);
         let mut judged = scan.judge(&calibrated, findings, &spill, run)?;
         let shown = &judged.summary.findings;
         let shown = &shown[..shown.len().min(summary::MAX_WITH_EXAMPLES)];
@@ -797,12 +799,6 @@ impl<'a> Scan<'a> {
         let mut rows = Vec::new();
         let describe = |error: arrow::error::ArrowError| unreadable("a batch", 0, &error);
         let mut hasher = RowHasher::new(&batch.columns()[..stored.len()]).map_err(describe)?;
-        let times = match self.assembler.layout.time {
-            Some(column) if column < stored.len() => {
-                Some(summary::microseconds(batch.column(column)))
-            }
-            _ => None,
-        };
         let mut row_scores = vec![f32::NAN; scores.len()];
         for row in 0..batch.num_rows() {
             for (score, scores) in row_scores.iter_mut().zip(scores) {
@@ -814,9 +810,7 @@ impl<'a> Scan<'a> {
                     .labels
                     .map_or(lazaretto_core::NO_LABEL, |labels| labels[row]),
                 source: view.sources.map_or(u32::MAX, |sources| sources[row]),
-                time: times
-                    .as_ref()
-                    .map_or(crate::spill::NO_TIME, |times| times[row]),
+                time: view.time(row).unwrap_or(NO_TIME),
                 scores: &row_scores,
             }
             .encode(&mut rows);

@@ -12,13 +12,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use lazaretto_core::{NO_LABEL, RowHash};
+use lazaretto_core::{NO_LABEL, NO_TIME, RowHash};
 use rayon::prelude::*;
 
 /// Hash, label, source, time.
 const FIXED: usize = 32 + 4 + 4 + 8;
-/// Time of a record without one.
-pub(crate) const NO_TIME: i64 = i64::MIN;
 /// Rows of a block.
 pub(crate) const BLOCK_ROWS: u64 = 16_384;
 

@@ -3,15 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use arrow::array::{Array, ArrayRef, AsArray as _};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use lazaretto_core::report::{
     ColumnReport, DatasetReport, DecodingReport, DetectorReport, DetectorStatus, FileReport,
     FindingReport, GroupReport, Histogram, RecordReport, Report, SCHEMA, SandboxReport,
     SettingsReport, SkippedReport, TagReport,
 };
-use lazaretto_core::{Finding, ScoreKind, Verdict, taxonomy};
+use lazaretto_core::{Finding, NO_TIME, ScoreKind, Verdict, taxonomy};
 use lazaretto_detectors::REGISTRY;
 
 use crate::assemble::Assembler;
@@ -26,7 +23,7 @@ use crate::plan::Planned;
 use crate::policy;
 use crate::redaction;
 use crate::scan::{Scan, hex};
-use crate::spill::{NO_TIME, Row, Spill};
+use crate::spill::{Row, Spill};
 use crate::trusted::TrustedData;
 
 /// Most suspicious records shown.
@@ -265,19 +262,6 @@ fn seen(first: &str, last: &str) -> String {
     }
 }
 
-/// A time column as microseconds since 1970, [`NO_TIME`] where null or not a time.
-pub(crate) fn microseconds(array: &ArrayRef) -> Vec<i64> {
-    let to = DataType::Timestamp(TimeUnit::Microsecond, None);
-    match cast(array, &to) {
-        Ok(times) => times
-            .as_primitive::<TimestampMicrosecondType>()
-            .iter()
-            .map(|time| time.unwrap_or(NO_TIME))
-            .collect(),
-        Err(_) => vec![NO_TIME; array.len()],
-    }
-}
-
 /// What the report is made from.
 pub(crate) struct Inputs<'i, 'a> {
     pub(crate) name: String,
@@ -349,6 +333,9 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
         .iter()
         .map(|detector| detector.id.to_owned())
         .collect();
+    let dataset = dataset_report(scan, inputs);
+    let by_file = policy::by_file(&dataset.files);
+    let by_partition = policy::by_partition(&dataset.files);
     let gate = policy::gate(
         &settings.rules,
         &policy::Facts {
@@ -356,6 +343,8 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
             findings: &findings,
             classes: &collected.classes,
             sources: &collected.sources,
+            files: &by_file,
+            partitions: &by_partition,
             detectors: &ran,
             fdr: settings.fdr,
         },
@@ -384,7 +373,7 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
                 .collect::<Vec<_>>()
                 .join("\n"),
         },
-        dataset: dataset_report(scan, inputs),
+        dataset,
         detectors: detector_reports(scan, inputs),
         campaigns,
         records: records.collect(),

@@ -63,6 +63,7 @@ pub(crate) fn survey(
     let name = |idx: &usize| schema.field(*idx).name().clone();
     let facts = DataFacts {
         n_rows: dataset.n_rows(),
+        n_files: dataset.files().len() as u64,
         classes,
         class_counts,
         text_fields: text_field_names(&schema, &layout),

@@ -354,6 +354,7 @@ fn given_probabilities_are_used_as_they_are() {
         keys: &[3; 20],
         labels: None,
         sources: None,
+        times: None,
         texts: &[],
         numeric: None,
         categorical: &[],

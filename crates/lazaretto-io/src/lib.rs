@@ -41,7 +41,7 @@ pub use error::IoError;
 pub use findings::FindingsWriter;
 pub use manifest::{FileDigest, Manifest, ModelDigest};
 pub use recorded::check_recorded;
-pub use roles::{GivenRoles, RolePlan, assign_roles};
+pub use roles::{GivenRoles, RolePlan, assign_roles, names_a_source};
 pub use run_folder::{Access, RunFolder, Seal};
 pub use scores::{RecordId, ScoreRow, ScoresWriter, score_batch};
 pub use split::{Decisions, RecordNote, SplitCounts, split_file, write_unscanned_reasons};

@@ -33,6 +33,7 @@ pub fn assert_contract(detector: &dyn DynDetector) {
         ("numbers", Dataset::numbers(N_ROWS, SEED)),
         ("vectors", Dataset::vectors(N_ROWS, SEED)),
         ("everything", Dataset::everything(N_ROWS, SEED)),
+        ("events", Dataset::events(N_ROWS, SEED)),
     ];
     let mut n_applied = 0;
     for (name, dataset) in &datasets {

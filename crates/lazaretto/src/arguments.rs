@@ -202,7 +202,7 @@ pub(crate) struct ScanOptions {
     fdr: Option<f64>,
     /// When the gate fails; may be repeated: `never`, `low`, `medium`, `high`, `critical` (a
     /// finding of at least this severity holds records back), `quarantine`, `quarantine>N`,
-    /// `quarantine>P%`, `group>P%` (share of one class or source)
+    /// `quarantine>P%`, `group>P%` (share of one class, source, file or partition; `class>P%` and so on for one kind)
     /// [default: high, quarantine>1%, group>20%].
     #[arg(long, value_name = "RULE", num_args = 1.., value_delimiter = ',')]
     fail_on: Vec<String>,

@@ -223,6 +223,7 @@ mod tests {
             keys: &keys[rows.clone()],
             labels: Some(&labels[rows.clone()]),
             sources: None,
+            times: None,
             texts: &[],
             numeric: None,
             categorical: &[],

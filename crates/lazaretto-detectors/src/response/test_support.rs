@@ -28,6 +28,7 @@ pub(super) fn words_of(texts: &[&str]) -> Vec<Words> {
         keys: &keys,
         labels: None,
         sources: None,
+        times: None,
         texts: &[field],
         numeric: None,
         categorical: &[],

@@ -172,6 +172,7 @@ mod tests {
             keys: &keys,
             labels: None,
             sources: None,
+            times: None,
             texts: &[],
             numeric: None,
             categorical: &columns,

@@ -165,6 +165,7 @@ impl Corpus {
                 keys: &keys,
                 labels: (!self.labels.is_empty()).then(|| &self.labels[start..end]),
                 sources: (!self.sources.is_empty()).then(|| &self.sources[start..end]),
+                times: None,
                 texts: &texts,
                 numeric: numeric.as_ref().map(Array2::view),
                 categorical: &categorical,

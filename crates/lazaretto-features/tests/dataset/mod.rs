@@ -87,6 +87,7 @@ impl Dataset {
                 keys: &keys,
                 labels: (self.n_classes > 0).then_some(&self.labels[start..end]),
                 sources: None,
+                times: None,
                 texts: &texts,
                 numeric: self.numeric.as_ref().map(|n| n.slice(s![start..end, ..])),
                 categorical: &categorical,

@@ -16,7 +16,7 @@
 //! | label | named `label`, `target`, `class`, `category`, `y`, `sentiment`, …: few distinct values, no fractions |
 //! | content_hash | named `sha256`, `md5`, `checksum`, …: hexadecimal digests |
 //! | url | named `url`, `uri`, …, or nearly all values start with `http` |
-//! | source | named `source`, `contributor`, `annotator`, `author`, …: short values that repeat |
+//! | source | named `source`, `contributor`, `annotator`, `author`, …: short values that repeat; others of these names beside it are `other` |
 //! | time | named `created_at`, `timestamp`, `date`, …: times, dates or epoch numbers; else the first timestamp |
 //! | prompt, response | `prompt`, `instruction`, `question`, `input`, … with `response`, `output`, `completion`, `answer`, `chosen`, `rejected`, … or beside chat turns, or `chosen` with `rejected`; without a counterpart they are text |
 //! | text | named `text`, `review`, `title`, …, or long strings with spaces; lists of strings named `dialogue`, `turns`, … |
@@ -38,6 +38,17 @@ use self::hugging_face::Features;
 use self::sample::ColumnSample;
 use crate::dataset::Dataset;
 use crate::error::IoError;
+
+/// Whether a column is named as those that say where a record, or the person who gave it, comes from, whatever its role.
+///
+/// ```
+/// assert!(lazaretto_io::names_a_source("Annotator_ID"));
+/// assert!(!lazaretto_io::names_a_source("age"));
+/// ```
+#[must_use]
+pub fn names_a_source(column: &str) -> bool {
+    names::SOURCE.contains(&column.to_lowercase().as_str())
+}
 
 /// Columns whose role the user gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -224,7 +224,13 @@ fn sources(columns: &mut Columns<'_>) {
         } else {
             data_type.is_integer()
         };
-        if name_like && sample.values > 0 && sample.repeats() && columns.wanted(Role::Source) {
+        if !name_like || sample.values == 0 || !sample.repeats() {
+            continue;
+        }
+        if !columns.wanted(Role::Source) {
+            // Who made a record must not become a feature by which a model learns what he does.
+            columns.assign(column, Role::Other, "a column of sources beside the source");
+        } else {
             let reason = format!(
                 "named `{}`, {} distinct values in the sample",
                 columns.name(column),
@@ -242,10 +248,10 @@ fn times(columns: &mut Columns<'_>) {
         let is_time = if is_string(data_type) {
             sample.dates >= 0.9
         } else if data_type.is_numeric() {
-            // Epoch seconds to microseconds since about 1990; `time` of a race is not.
+            // Epoch seconds to nanoseconds since about 1990; `time` of a race is not.
             sample
                 .range
-                .is_some_and(|(low, high)| low >= 6e8 && high < 2e16)
+                .is_some_and(|(low, high)| low >= 6e8 && high < 4e18)
         } else {
             is_moment(data_type)
         };

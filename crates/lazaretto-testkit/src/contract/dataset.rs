@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use lazaretto_core::detector::{ColumnFacts, DataFacts};
 use lazaretto_core::{
-    FileFacts, NO_LABEL, Provenance, RecordKey, Role, SourceList, Standing, TextPart, Treatment,
+    FileFacts, NO_LABEL, NO_TIME, Provenance, RecordKey, Role, SourceList, Standing, TextPart,
+    Treatment, UNREADABLE_TIME,
 };
 use ndarray::{Array2, ShapeBuilder as _};
 use rand::Rng;
@@ -16,6 +17,9 @@ use crate::seed::{normal, stream};
 const N_CLASSES: usize = 3;
 const N_NUMERIC: usize = 4;
 const EMBEDDING_DIM: usize = 6;
+const N_SOURCES: u32 = 5;
+/// 2026-01-01T00:00:00Z in microseconds since 1970.
+const FIRST_MOMENT: i64 = 1_767_225_600_000_000;
 
 /// Ordinary words, and words that go with each class.
 const PLAIN: [&str; 16] = [
@@ -38,6 +42,10 @@ pub struct Dataset {
     pub keys: Vec<u64>,
     /// Class index of each record.
     pub labels: Option<Vec<u32>>,
+    /// Source index of each record.
+    pub sources: Option<Vec<u32>>,
+    /// Time of each record in microseconds since 1970.
+    pub times: Option<Vec<i64>>,
     /// Texts of the one text field, or the prompts where there are responses.
     pub texts: Option<Vec<Option<String>>>,
     /// Responses.
@@ -103,6 +111,23 @@ impl Dataset {
         dataset
     }
 
+    /// Labelled events of a quarter of a year, more of them by day than by night, from five sources.
+    #[must_use]
+    pub fn events(n_rows: usize, seed: u64) -> Self {
+        let mut dataset = Self::of(n_rows, seed, false, false, false);
+        let mut rng = stream(seed, "events");
+        dataset.sources = Some((0..n_rows).map(|_| rng.gen_range(0..N_SOURCES)).collect());
+        let mut time = || {
+            let (day, night) = (rng.gen_range(0..90), rng.gen_bool(0.2));
+            let hour = if night { 20 } else { 8 };
+            let second = (day * 24 + hour) * 3_600 + rng.gen_range(0..12 * 3_600);
+            FIRST_MOMENT + second * 1_000_000
+        };
+        dataset.times = Some((0..n_rows).map(|_| time()).collect());
+        dataset.recount();
+        dataset
+    }
+
     fn of(n_rows: usize, seed: u64, text: bool, numeric: bool, embedding: bool) -> Self {
         let mut rng = stream(seed, "contract");
         let classes: Vec<usize> = (0..n_rows).map(|_| rng.gen_range(0..N_CLASSES)).collect();
@@ -113,6 +138,8 @@ impl Dataset {
                 .map(|row| key.of(&[0; 32], 0, row))
                 .collect(),
             labels: Some(classes.iter().map(|&class| class as u32).collect()),
+            sources: None,
+            times: None,
             texts: text.then(|| {
                 let written = classes.iter().map(|&class| Some(write(class, &mut rng)));
                 written.collect()
@@ -170,6 +197,12 @@ impl Dataset {
         if self.labels.is_some() {
             column("label", "Utf8", Role::Label);
         }
+        if self.sources.is_some() {
+            column("source", "Utf8", Role::Source);
+        }
+        if self.times.is_some() {
+            column("created_at", "Timestamp", Role::Time);
+        }
         let text_fields = self.text_fields();
         for (name, part, _) in &text_fields {
             let role = match part {
@@ -202,6 +235,14 @@ impl Dataset {
                 Vec::new()
             },
             class_counts: if has_labels { class_counts } else { Vec::new() },
+            sources: match &self.sources {
+                Some(sources) => {
+                    let n_sources = sources.iter().filter(|&&source| source != NO_LABEL).max();
+                    let n_sources = n_sources.map_or(0, |&last| last + 1);
+                    (0..n_sources).map(|source| format!("s{source}")).collect()
+                }
+                None => Vec::new(),
+            },
             text_fields,
             numeric_columns,
             embedding_dim: self.embedding.as_ref().map(Array2::ncols),
@@ -248,6 +289,12 @@ impl Dataset {
         head.keys.truncate(n_rows);
         if let Some(labels) = &mut head.labels {
             labels.truncate(n_rows);
+        }
+        if let Some(sources) = &mut head.sources {
+            sources.truncate(n_rows);
+        }
+        if let Some(times) = &mut head.times {
+            times.truncate(n_rows);
         }
         for texts in [&mut head.texts, &mut head.responses].into_iter().flatten() {
             texts.truncate(n_rows);
@@ -302,6 +349,16 @@ impl Dataset {
                 if let Some(labels) = &mut dataset.labels {
                     labels[row] = NO_LABEL;
                 }
+                if let Some(sources) = &mut dataset.sources {
+                    sources[row] = NO_LABEL;
+                }
+                if let Some(times) = &mut dataset.times {
+                    times[row] = if row % 2 == 0 {
+                        NO_TIME
+                    } else {
+                        UNREADABLE_TIME
+                    };
+                }
                 let fields = [&mut dataset.texts, &mut dataset.responses];
                 for texts in fields.into_iter().flatten() {
                     texts[row] = None;
@@ -322,6 +379,12 @@ impl Dataset {
         for row in 1..self.n_rows() {
             if let Some(labels) = &mut dataset.labels {
                 labels[row] = labels[0];
+            }
+            if let Some(sources) = &mut dataset.sources {
+                sources[row] = sources[0];
+            }
+            if let Some(times) = &mut dataset.times {
+                times[row] = times[0];
             }
             for column in 0..dataset.numeric.as_ref().map_or(0, Array2::ncols) {
                 if let Some(values) = &mut dataset.numeric {

@@ -206,7 +206,8 @@ fn with_batch(
         first_row: first as u64,
         keys: &dataset.keys[first..end],
         labels: dataset.labels.as_ref().map(|labels| &labels[first..end]),
-        sources: None,
+        sources: dataset.sources.as_ref().map(|sources| &sources[first..end]),
+        times: dataset.times.as_ref().map(|times| &times[first..end]),
         texts: &texts,
         numeric: dataset
             .numeric

@@ -488,6 +488,7 @@ mod tests {
             keys: &keys,
             labels: Some(&data.1),
             sources: None,
+            times: None,
             texts: &[],
             numeric: None,
             categorical: &[],

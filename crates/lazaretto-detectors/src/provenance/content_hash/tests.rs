@@ -87,6 +87,7 @@ fn run(data: &Data, partitions: usize) -> Result<(Vec<f32>, Vec<Finding>), NotAp
             keys: &keys,
             labels: None,
             sources: None,
+            times: None,
             texts: &texts,
             numeric: None,
             categorical: &[],

@@ -140,6 +140,7 @@ mod tests {
             keys: &[1],
             labels: None,
             sources: None,
+            times: None,
             texts: &texts,
             numeric: None,
             categorical: &[],
