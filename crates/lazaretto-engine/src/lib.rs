@@ -10,7 +10,8 @@
 //! | `embedder` | vectors of texts from a model, in the place of an embedding column |
 //! | `trusted` | records known to be good, beside the dataset |
 //! | [`mod@scan`] | the two passes and everything after them, in order |
-//! | `judge` | verdicts, and `scores/` |
+//! | `calibrated`, `combine` | each detector's null; one number per record, and what it decides |
+//! | `judge`, `names` | verdicts, and `scores/` |
 //! | `spill` | per-record scores on disk between the passes |
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
 //! | [`policy`] | verdicts and the gate |
@@ -22,7 +23,9 @@
 mod assemble;
 mod beside;
 pub mod calibrate;
+mod calibrated;
 mod campaigns;
+mod combine;
 mod compare;
 mod counts;
 mod embedder;
@@ -33,6 +36,7 @@ pub mod fuse;
 mod inspect;
 mod judge;
 mod memory;
+mod names;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;

@@ -173,6 +173,13 @@ fn detectors(out: &mut String, report: &Report, paint: &Paint) {
             let _ = writeln!(out, "{} {list}", paint.apply(DIM, &format!("{name:<15}")));
         }
     }
+    let name = paint.apply(DIM, &format!("{:<15}", "Not calibrated"));
+    for detector in &report.detectors {
+        if let Some(diagnosis) = &detector.diagnosis {
+            let line = format!("{}: {}", text(&detector.id), text(diagnosis));
+            let _ = writeln!(out, "{name} {}", shorten(&line, 2 * MAX_LINE));
+        }
+    }
 }
 
 fn where_to_look(out: &mut String, report: &Report, paint: &Paint) {
