@@ -152,7 +152,14 @@ fn detectors(out: &mut String, report: &Report, paint: &Paint) {
             .detectors
             .iter()
             .filter(|detector| detector.status == wanted)
-            .map(|detector| text(&detector.id))
+            .map(|detector| match &detector.diagnosis {
+                Some(diagnosis) => format!(
+                    "{} (not calibrated: {})",
+                    text(&detector.id),
+                    text(diagnosis)
+                ),
+                None => text(&detector.id),
+            })
             .collect()
     };
     out.push('\n');
@@ -171,13 +178,6 @@ fn detectors(out: &mut String, report: &Report, paint: &Paint) {
             };
             let list = shorten(&list, 2 * MAX_LINE).into_owned();
             let _ = writeln!(out, "{} {list}", paint.apply(DIM, &format!("{name:<15}")));
-        }
-    }
-    let name = paint.apply(DIM, &format!("{:<15}", "Not calibrated"));
-    for detector in &report.detectors {
-        if let Some(diagnosis) = &detector.diagnosis {
-            let line = format!("{}: {}", text(&detector.id), text(diagnosis));
-            let _ = writeln!(out, "{name} {}", shorten(&line, 2 * MAX_LINE));
         }
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! ```text
 //! cargo run --release -p lazaretto-benches --bin realised-fdr -- [--repetitions N] [--records N] [--threads N]
-//!     [--kind NAME] [--level NAME] [--trusted N]
+//!     [--kind NAME] [--level NAME] [--trusted N] [--show yes]
 //! ```
 //!
 //! Every repetition makes a dataset of its own, plants one attack in it and scans it with default settings.
-//! With `--trusted N`, `N` more clean records are given as known to be good.
+//! With `--trusted N`, `N` more clean records are given as known to be good. `--show yes` names the findings of
+//! every run that held back a clean record.
 
 mod figures;
 mod run;
@@ -29,6 +30,7 @@ struct Options {
     records: usize,
     threads: usize,
     trusted: usize,
+    show: bool,
     kind: Option<String>,
     level: Option<String>,
 }
@@ -76,6 +78,18 @@ fn measure() -> Result<()> {
             })?;
             let cell = Cell::of(&repetitions);
             println!("{}", cell.row(kind.name, level.name));
+            for repetition in repetitions
+                .iter()
+                .filter(|run| options.show && run.held[0] > 0)
+            {
+                println!(
+                    "    seed {}: {:?} clean and poisoned records held",
+                    repetition.seed, repetition.held
+                );
+                for title in &repetition.findings {
+                    println!("        {title}");
+                }
+            }
             nulls.extend(figures::null_rows(kind.name, level.name, &repetitions));
         }
     }
@@ -89,9 +103,10 @@ fn measure() -> Result<()> {
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
     let mut options = Options {
         repetitions: 200,
-        records: 2000,
+        records: 1500,
         threads: 2,
         trusted: 0,
+        show: false,
         kind: None,
         level: None,
     };
@@ -108,6 +123,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
             "--records" => options.records = number()?,
             "--threads" => options.threads = number()?,
             "--trusted" => options.trusted = number()?,
+            "--show" => options.show = value == "yes",
             "--kind" => options.kind = Some(value),
             "--level" => options.level = Some(value),
             _ => bail!(

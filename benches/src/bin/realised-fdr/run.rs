@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, anyhow};
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Float32Type;
-use lazaretto_engine::calibrate::Null;
+use lazaretto_core::Action;
+use lazaretto_engine::calibrate::{Diagnosis, Null};
 use lazaretto_engine::{PipelineFile, ScanRequest, Settings, Silent, scan};
 use lazaretto_testkit::files::parquet_bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -21,21 +22,22 @@ const QUANTILE: f64 = 0.01;
 
 /// What one scan came to.
 pub(crate) struct Repetition {
+    pub(crate) seed: u64,
     pub(crate) poison: usize,
     pub(crate) clean: usize,
     /// Clean and poisoned records that were held back.
     pub(crate) held: [usize; 2],
-    /// Whether every statistical detector found its null to fit.
-    pub(crate) calibrated: bool,
+    /// The findings that hold records back, in words.
+    pub(crate) findings: Vec<String>,
     pub(crate) nulls: Vec<NullUnderPoison>,
 }
 
 /// What a contaminated dataset does to the null of a detector.
 pub(crate) struct NullUnderPoison {
     pub(crate) detector: String,
-    /// The p-value that the null gives to the upper 1 % of the clean records, over 1 %.
-    pub(crate) inflation: f64,
-    pub(crate) calibrated: bool,
+    /// The p-value that the null gives to the least of the upper 1 % of the clean records.
+    pub(crate) p_value: f64,
+    pub(crate) diagnosis: Option<Diagnosis>,
 }
 
 /// Scans the dataset that `seed` makes.
@@ -91,10 +93,10 @@ pub(crate) fn repeat(
         .iter()
         .filter(|detector| detector.null.is_some());
     let nulls = statistical
-        .clone()
         .filter_map(|detector| null_of(&detector.id, &scores, &attacked.poison).transpose())
         .collect::<Result<_>>()?;
     Ok(Repetition {
+        seed,
         poison: attacked.poison.iter().filter(|&&poisoned| poisoned).count(),
         clean: attacked
             .poison
@@ -102,9 +104,13 @@ pub(crate) fn repeat(
             .filter(|&&poisoned| !poisoned)
             .count(),
         held,
-        calibrated: statistical
-            .clone()
-            .all(|detector| detector.diagnosis.is_none()),
+        findings: outcome
+            .report
+            .findings
+            .iter()
+            .filter(|finding| finding.action == Action::Quarantine)
+            .map(|finding| format!("{}: {}", finding.detector, finding.title))
+            .collect(),
         nulls,
     })
 }
@@ -158,7 +164,7 @@ fn null_of(
     let null = Null::fit(all, 0.10);
     Ok(Some(NullUnderPoison {
         detector: detector.to_owned(),
-        inflation: null.p_value(upper.into()) / QUANTILE,
-        calibrated: null.diagnosis().is_none(),
+        p_value: null.p_value(upper.into()),
+        diagnosis: null.diagnosis(),
     }))
 }

@@ -47,7 +47,6 @@ pub(crate) const LEVELS: &[Level] = &[
     records("100", 100),
     percent("1%", 1),
     percent("5%", 5),
-    percent("10%", 10),
     percent("20%", 20),
     percent("30%", 30),
 ];
@@ -132,27 +131,19 @@ fn vector_flips(seed: u64, records: usize, rows: usize) -> Result<Set> {
     vectors(&mixture(seed, records).poison(&EmbeddingAttack::LabelFlips { rows }, seed))
 }
 
-/// A backdoor as a poisoned model would embed it: records of other classes at one place away from all
-/// classes, with one label.
+/// A backdoor as a model embeds it: records of all classes, with their labels, at one place away from
+/// all classes.
 fn vector_cluster(seed: u64, records: usize, rows: usize) -> Result<Set> {
     let mut set = mixture(seed, records);
     let mut rng = stream(seed, "cluster");
     let centre: Vec<f64> = (0..set.dim).map(|_| 1.8 * normal(&mut rng)).collect();
-    let mut left = rows;
-    for row_idx in 0..records {
-        if left == 0 {
-            break;
+    // Records come in no order, so the first ones are as good as any.
+    for row_idx in 0..rows {
+        let place = &mut set.vectors[row_idx * set.dim..(row_idx + 1) * set.dim];
+        for (value, centre) in place.iter_mut().zip(&centre) {
+            *value = (centre + 0.3 * normal(&mut rng)) as f32;
         }
-        // Records come in no order, so the first ones are as good as any.
-        if set.labels[row_idx] != 0 || records - row_idx <= left {
-            let place = &mut set.vectors[row_idx * set.dim..(row_idx + 1) * set.dim];
-            for (value, centre) in place.iter_mut().zip(&centre) {
-                *value = (centre + 0.3 * normal(&mut rng)) as f32;
-            }
-            set.labels[row_idx] = 0;
-            set.truth[row_idx] = Some("cluster");
-            left -= 1;
-        }
+        set.truth[row_idx] = Some("cluster");
     }
     vectors(&set)
 }
