@@ -104,9 +104,10 @@ impl Fused {
         let step = spill.n_rows().div_ceil(max_scores).max(1);
         let mut strengths = Vec::new();
         let mut ranking = Numbers::create(&folder.join("fused"))?;
-        let mut deciding = match apart(calibrated) {
-            true => Some(Numbers::create(&folder.join("deciding"))?),
-            false => None,
+        let mut deciding = if apart(calibrated) {
+            Some(Numbers::create(&folder.join("deciding"))?)
+        } else {
+            None
         };
         spill.each_block(of_block, |first, rows| {
             let judged = (first..)

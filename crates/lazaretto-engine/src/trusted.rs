@@ -204,7 +204,7 @@ impl TrustedData {
     ) -> Result<Vec<Trusted>, IoError> {
         let mut parts = Vec::new();
         self.each_chosen(gathering, unit, chosen, |assembled, rows| {
-            parts.push(gathering.derive(assembled, rows));
+            parts.push(gathering.derive(&assembled, rows));
         })?;
         Ok(parts)
     }
@@ -296,11 +296,7 @@ impl Gathering<'_> {
     }
 
     /// What detectors get of the trusted records `rows`.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "its large parts are done with"
-    )]
-    fn derive(&self, assembled: Assembled, rows: &[(u64, u64)]) -> Trusted {
+    fn derive(&self, assembled: &Assembled, rows: &[(u64, u64)]) -> Trusted {
         let (ordinals, keys): (Vec<u64>, Vec<u64>) = rows.iter().copied().unzip();
         let view = assembled.view(&assembled.derived);
         let mut derived = Derived::default();
