@@ -148,14 +148,13 @@ fn evidence(rate: f64) -> f64 {
 /// ([`crate::calibrate::Decision`]). `None` without witnesses.
 #[must_use]
 pub fn fused_p_value(witnesses: &[Witness]) -> Option<f64> {
-    let (plain, rate) = match witnesses {
+    let (plain, rate) = if let [only] = witnesses {
         // Alone it needs no combination, which costs most of the fusion.
-        [only] => (only.p_value.min(LARGEST), evidence(only.rate).min(LARGEST)),
-        _ => {
-            let plain = witnesses.iter().map(|w| (w.p_value, w.weights.p_value));
-            let rate = witnesses.iter().map(|w| (evidence(w.rate), w.weights.rate));
-            (cauchy_combination(plain)?, cauchy_combination(rate)?)
-        }
+        (only.p_value.min(LARGEST), evidence(only.rate).min(LARGEST))
+    } else {
+        let plain = witnesses.iter().map(|w| (w.p_value, w.weights.p_value));
+        let rate = witnesses.iter().map(|w| (evidence(w.rate), w.weights.rate));
+        (cauchy_combination(plain)?, cauchy_combination(rate)?)
     };
     Some((rate * plain.powf(PLAIN_WEIGHT)).clamp(f64::MIN_POSITIVE, 1.0))
 }
