@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type, SchemaRef};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -156,6 +156,7 @@ pub(crate) struct Score {
     pub(crate) file: String,
     pub(crate) row_hash: String,
     pub(crate) fused: Option<f32>,
+    pub(crate) p_value: Option<f64>,
     pub(crate) verdict: String,
 }
 
@@ -211,11 +212,14 @@ impl RunFolder {
                 let verdicts = texts("verdict");
                 let score = batch.column_by_name("score").unwrap();
                 let score = score.as_primitive::<Float32Type>();
+                let p_value = batch.column_by_name("p_value").unwrap();
+                let p_value = p_value.as_primitive::<Float64Type>();
                 for row in 0..batch.num_rows() {
                     let line = Score {
                         file: files[row].clone().unwrap(),
                         row_hash: hashes[row].clone().unwrap_or_default(),
                         fused: score.is_valid(row).then(|| score.value(row)),
+                        p_value: p_value.is_valid(row).then(|| p_value.value(row)),
                         verdict: verdicts[row].clone().unwrap(),
                     };
                     let id = ids[row].clone().unwrap();

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray as _, Float64Array, RecordBatch};
+use arrow::datatypes::Float64Type;
 use lazaretto_testkit::seed::{normal, stream};
 
 use crate::data::{Dataset, columns, encode, strings, table};
@@ -184,4 +185,113 @@ fn a_trusted_file_that_is_not_there_is_named() {
         .outcome
         .exits(2)
         .says(&["nowhere.csv", "no such file or folder"]);
+}
+
+/// Three classes of trees of ordinary measures, where one in `every` is far off in all of them.
+fn outliers(n_rows: usize, seed: u64, every: usize) -> (RecordBatch, BTreeSet<String>) {
+    let (batch, _) = trees(n_rows, seed, false);
+    let mut rng = stream(seed, "outliers");
+    let far = |row: usize| every > 0 && row % every == 1;
+    let all: Vec<(&str, ArrayRef)> = ["height", "girth", "age", "shade", "label"]
+        .into_iter()
+        .map(|name| {
+            let column = Arc::clone(batch.column_by_name(name).unwrap());
+            let Some(numbers) = column.as_primitive_opt::<Float64Type>() else {
+                return (name, column);
+            };
+            let moved = numbers.values().iter().enumerate().map(|(row, &value)| {
+                let side = 9.0_f64.copysign(normal(&mut rng));
+                value + if far(row) { side } else { 0.0 }
+            });
+            let moved: Vec<f64> = moved.collect();
+            (name, Arc::new(Float64Array::from(moved)) as ArrayRef)
+        })
+        .collect();
+    let poison = (0..n_rows)
+        .filter(|&row| far(row))
+        .map(|row| row.to_string());
+    (table(all), poison.collect())
+}
+
+fn beside_trusted(batch: &RecordBatch, n_trusted: usize, seed: u64, flags: &[&str]) -> Scan {
+    let (good, _) = outliers(n_trusted, seed + 1000, 0);
+    let data = Dataset::of("data.parquet", &encode("data.parquet", batch))
+        .with("good.csv", &encode("good.csv", &good));
+    scanned(&data, &data.file("good.csv"), flags)
+}
+
+#[test]
+fn p_values_by_trusted_records_are_valid_on_clean_data() {
+    let levels = [0.02, 0.05, 0.1, 0.3];
+    let mut at_most = [0; 4];
+    let mut n_rows = 0;
+    for seed in 0..6 {
+        let (clean, _) = outliers(600, seed, 0);
+        let scan = beside_trusted(&clean, 400, seed, &["--seed", "3"]);
+        let run = scan.judged();
+        for (_, score) in run.scores() {
+            let p = score.p_value.unwrap();
+            assert!(
+                p >= 1.0 / 401.0 - 1e-9,
+                "{p} is below what 400 records tell"
+            );
+            n_rows += 1;
+            for (count, level) in at_most.iter_mut().zip(levels) {
+                *count += i32::from(p <= level);
+            }
+        }
+        assert!(run.with_verdict("quarantine").is_empty());
+    }
+    for (count, level) in at_most.into_iter().zip(levels) {
+        let share = f64::from(count) / f64::from(n_rows);
+        // Six times 400 trusted records leave an error of √(level / 2400) in the level itself.
+        let error = 3.5 * (level / 2400.0_f64).sqrt();
+        assert!(
+            share <= level + error,
+            "{share} of the clean records at {level}"
+        );
+        assert!(
+            share >= 0.3 * level,
+            "{share} of the clean records at {level}"
+        );
+    }
+}
+
+#[test]
+fn single_records_beyond_the_trusted_ones_are_held_back() {
+    let (poisoned, outliers) = outliers(600, 21, 12);
+    let flags = ["--skip", "value-profile,exact-duplicates,near-duplicates"];
+    let scan = beside_trusted(&poisoned, 600, 21, &flags);
+    let run = scan.judged();
+    let held = run.with_verdict("quarantine");
+    let right = held.intersection(&outliers).count();
+    let wrong = held.len() - right;
+    assert!(
+        right * 10 >= outliers.len() * 9,
+        "{right} of {}",
+        outliers.len()
+    );
+    assert!(
+        wrong * 10 <= held.len(),
+        "{wrong} of {} are clean",
+        held.len()
+    );
+
+    let report = run.report();
+    let detectors = report["detectors"].as_array().unwrap();
+    let detector = |id: &str| {
+        detectors
+            .iter()
+            .find(|detector| detector["id"] == id)
+            .unwrap()
+    };
+    for id in ["tabular-ensemble", "confident-learning", "knn-distance"] {
+        let detector = detector(id);
+        assert_eq!(detector["null"], "conformal, 600 trusted records", "{id}");
+        assert_eq!(detector["decides"], true, "{id}");
+    }
+    // It is fitted to the trusted records, which therefore are no null for it.
+    let influence = detector("probe-influence");
+    assert_ne!(influence["null"], "conformal, 600 trusted records");
+    assert_eq!(influence["decides"], false);
 }

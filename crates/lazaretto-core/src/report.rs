@@ -299,6 +299,12 @@ pub struct DetectorReport {
     pub parameters: Value,
     /// Whether its scores take part in the row-level decision.
     pub decides: bool,
+    /// What its p-values are from: `conformal, 1,000 trusted records`, `bulk` or `none`. Null for a
+    /// detector that did not run or decides by its findings alone.
+    pub null: Option<String>,
+    /// Why there is no calibrated threshold for its scores, which then inform and do not decide:
+    /// `bimodal scores (dip 0.085)`.
+    pub diagnosis: Option<String>,
     /// Number of records that got a score.
     pub scored: u64,
     /// Number of its findings.

@@ -9,55 +9,47 @@
 //! The shape is kept at 0 or above: no finite end point is believed, so p-values never reach 0.
 //! For the ranking null it is also kept at or below 0.2: the mass of the poison cannot be told from that
 //! of the null, and would be taken for a heavy tail. Natural heavy tails are met by [`Decision`].
+//!
+//! Where the curve does not fit the bulk ([`Diagnosis`]), a detector has no calibrated threshold: its
+//! null still orders its scores, and nothing is decided by it. Where records are known to be good, their
+//! scores are the null instead ([`Conformal`]), and no fit is needed.
+
+mod conformal;
+mod decision;
+mod diagnosis;
+mod dip;
+mod tail;
 
 use rayon::prelude::*;
 
-/// Where the fitted tail begins, as a tail fraction.
-const TAIL: f64 = 0.25;
-/// Fewer scores than this give no tail.
-const MIN_SCORES: usize = 40;
-/// Heaviest tail of a detector's null.
-const MAX_SHAPE: f64 = 0.2;
-/// Fewer distinct values than this among the points of the tail give no tail.
-const MIN_DISTINCT: usize = 24;
-/// Points of the tail that enter the likelihood; more change the third digit.
-const MAX_POINTS: usize = 512;
+pub use conformal::Conformal;
+pub use decision::Decision;
+pub use diagnosis::Diagnosis;
+use tail::{Tail, Window, fit_tail};
+
+/// Number of quantiles kept of the bulk.
+const GRID: usize = 1024;
+/// Trusted scores at or beyond a score with which its conformal p-value is as fine as it needs to be.
+const ENOUGH: usize = 10;
 
 /// The null distribution of one score.
 #[derive(Clone, Debug)]
 pub struct Null {
-    /// Scores at equally spaced ranks, ascending; at most [`GRID`].
-    grid: Vec<f64>,
-    n: usize,
+    kind: Kind,
     tail: Option<Tail>,
 }
 
-/// Number of quantiles kept of the bulk.
-const GRID: usize = 1024;
-
-#[derive(Clone, Copy, Debug)]
-struct Tail {
-    /// Fraction of the null above `threshold`.
-    fraction: f64,
-    threshold: f64,
-    shape: f64,
-    scale: f64,
-}
-
-impl Tail {
-    /// ln P(S ≥ s | null) for `s` above the threshold.
-    fn ln_survival(&self, score: f64) -> f64 {
-        self.fraction.ln() - ln_gpd_hazard(self.shape, (score - self.threshold) / self.scale)
-    }
-}
-
-/// −ln of the generalised Pareto survival function at `x ≥ 0` in units of its scale.
-fn ln_gpd_hazard(shape: f64, x: f64) -> f64 {
-    if shape < 1e-9 {
-        x
-    } else {
-        (shape * x).ln_1p() / shape
-    }
+#[derive(Clone, Debug)]
+enum Kind {
+    /// From the bulk of the scores themselves.
+    Bulk {
+        /// Scores at equally spaced ranks, ascending; at most [`GRID`].
+        grid: Vec<f64>,
+        n: usize,
+        diagnosis: Option<Diagnosis>,
+    },
+    /// From those of trusted records.
+    Trusted(Conformal),
 }
 
 impl Null {
@@ -65,6 +57,12 @@ impl Null {
     #[must_use]
     pub fn fit(mut scores: Vec<f32>, censored: f64) -> Self {
         scores.par_sort_unstable_by(f32::total_cmp);
+        Self::of_sorted(&scores, censored)
+    }
+
+    /// [`Null::fit`] of ascending scores.
+    #[must_use]
+    pub fn of_sorted(scores: &[f32], censored: f64) -> Self {
         let n = scores.len();
         let at = |rank: f64| f64::from(scores[(rank * (n - 1) as f64).round() as usize]);
         let grid = if n <= GRID {
@@ -74,196 +72,127 @@ impl Null {
                 .map(|i| at(i as f64 / (GRID - 1) as f64))
                 .collect()
         };
-        let tail = (n >= MIN_SCORES)
-            .then(|| fit_tail(&scores, TAIL, censored, MAX_SHAPE))
-            .flatten();
-        Self { grid, n, tail }
+        let (fitted, diagnosis) = diagnosis::fit(scores, censored);
+        Self {
+            kind: Kind::Bulk { grid, n, diagnosis },
+            tail: fitted.map(|fitted| fitted.tail),
+        }
+    }
+
+    /// The null that trusted records make. Within their resolution p-values are conformal; where fewer
+    /// than ten of them reach a score, a tail fitted to them all orders what is beyond, because
+    /// [`crate::fuse`] needs to know how far. Decisions do not rest on that ([`Decision::conformal`]).
+    #[must_use]
+    pub fn conformal(trusted: Conformal) -> Self {
+        let window = Window {
+            fraction: 0.25,
+            censored: 0.0,
+            max_shape: diagnosis::MAX_SHAPE,
+        };
+        Self {
+            tail: fit_tail(trusted.scores(), window).map(|fitted| fitted.tail),
+            kind: Kind::Trusted(trusted),
+        }
+    }
+
+    /// Why no record can be decided on by this null alone; `None` where it fits the bulk.
+    #[must_use]
+    pub fn diagnosis(&self) -> Option<Diagnosis> {
+        match &self.kind {
+            Kind::Bulk { diagnosis, .. } => *diagnosis,
+            Kind::Trusted(_) => None,
+        }
     }
 
     /// Whether scores beyond all others can be told how unlikely they are. False when there are
-    /// too few scores or too many ties; such a detector informs but does not decide.
+    /// too few scores or too many ties.
     #[must_use]
     pub fn has_tail(&self) -> bool {
-        self.tail.is_some()
+        self.tail.is_some() || self.n_trusted().is_some()
+    }
+
+    /// Number of trusted records whose scores are the null; `None` where it is from the bulk.
+    #[must_use]
+    pub fn n_trusted(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Trusted(trusted) => Some(trusted.n_trusted()),
+            Kind::Bulk { .. } => None,
+        }
     }
 
     /// P(S ≥ `score`) under the null, in `(0, 1]`; 1 for NaN.
     #[must_use]
     pub fn p_value(&self, score: f64) -> f64 {
-        if self.n == 0 || score.is_nan() {
+        if score.is_nan() {
             return 1.0;
         }
-        if let Some(tail) = &self.tail
-            && score > tail.threshold
-        {
-            return tail.ln_survival(score).exp().max(f64::MIN_POSITIVE);
+        let beyond = self.tail.as_ref().filter(|tail| score > tail.threshold);
+        let beyond = beyond.map(|tail| tail.ln_survival(score).exp().max(f64::MIN_POSITIVE));
+        match &self.kind {
+            Kind::Bulk { grid, n, .. } => beyond.unwrap_or_else(|| in_bulk(grid, *n, score)),
+            Kind::Trusted(trusted) => {
+                let exact = trusted.p_value(score as f32);
+                match beyond {
+                    Some(p) if trusted.at_least(score as f32) < ENOUGH => p.min(exact),
+                    _ => exact,
+                }
+            }
         }
-        let below = self.grid.partition_point(|&point| point < score);
-        // Linear between the grid points; a score equal to many others gets their upper tail.
-        let position = match below {
-            0 => 0.0,
-            _ if below == self.grid.len() => below as f64 - 1.0,
-            _ => {
-                let (left, right) = (self.grid[below - 1], self.grid[below]);
-                let step = if right > left {
-                    (score - left) / (right - left)
-                } else {
-                    0.0
-                };
-                below as f64 - 1.0 + step
-            }
-        };
-        let cdf = position / (self.grid.len().max(2) - 1) as f64;
-        (1.0 - cdf).max(1.0 / (self.n as f64 + 1.0))
     }
 
-    /// Smallest and largest score, if there are any.
+    /// In words, for the report; `id` is the detector's.
     #[must_use]
-    pub fn range(&self) -> Option<(f64, f64)> {
-        Some((*self.grid.first()?, *self.grid.last()?))
-    }
-
-    /// In words, for the report.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        match &self.tail {
-            None => {
-                "too few distinct scores for a calibrated tail: informs, does not decide".to_owned()
-            }
-            Some(tail) => format!(
-                "null from the bulk of {} scores; tail above {:.4} with shape {:.3} and scale {:.4}",
-                self.n, tail.threshold, tail.shape, tail.scale
+    pub fn describe(&self, id: &str) -> String {
+        let tail = self.tail.as_ref().map(|tail| {
+            format!(
+                "tail above {:.4} with shape {:.3} and scale {:.4}",
+                tail.threshold, tail.shape, tail.scale
+            )
+        });
+        match &self.kind {
+            Kind::Bulk {
+                diagnosis: Some(diagnosis),
+                ..
+            } => format!(
+                "no calibrated threshold for `{id}` here: {diagnosis}; informs, does not decide"
+            ),
+            Kind::Bulk { n, .. } => format!(
+                "null from the bulk of {n} scores; {}",
+                tail.unwrap_or_default()
+            ),
+            Kind::Trusted(trusted) => format!(
+                "conformal p-values by {} trusted records{}",
+                trusted.n_trusted(),
+                tail.map_or_else(String::new, |tail| format!(
+                    "; ordered beyond them by a {tail}"
+                ))
             ),
         }
     }
 }
 
-/// Fits the tail of ascending `scores` that begins at the upper fraction `fraction`, censored at
-/// the upper fraction `censored`.
-fn fit_tail(scores: &[f32], fraction: f64, censored: f64, max_shape: f64) -> Option<Tail> {
-    let n = scores.len();
-    let start = ((1.0 - fraction) * n as f64) as usize;
-    let end = n - (censored * n as f64).ceil() as usize;
-    let threshold = f64::from(*scores.get(start)?);
-    let excess: Vec<f64> = scores
-        .get(start..end)?
-        .iter()
-        .map(|&score| f64::from(score) - threshold)
-        .collect();
-    let points = excess.len().min(MAX_POINTS);
-    if points < 8 {
-        return None;
+/// The tail fraction of `score` among `n` scores with quantiles `grid`.
+fn in_bulk(grid: &[f64], n: usize, score: f64) -> f64 {
+    if n == 0 {
+        return 1.0;
     }
-    let weight = excess.len() as f64 / points as f64;
-    let sample: Vec<f64> = (0..points)
-        .map(|i| excess[i * (excess.len() - 1) / (points - 1)])
-        .collect();
-    let limit = *sample.last()?;
-    let median = sample[points / 2];
-    // Scores of a few distinct values (trees over one column of five stars) have no tail: a
-    // curve through their steps would call the rarest value impossible.
-    let distinct = 1 + sample.windows(2).filter(|pair| pair[0] < pair[1]).count();
-    if limit <= 0.0 || median <= 0.0 || distinct < MIN_DISTINCT.min(points / 2) {
-        return None;
-    }
-    let n_censored = (n - end) as f64 / weight;
-    let ln_likelihood = |shape: f64, ln_scale: f64| {
-        let scale = ln_scale.exp();
-        let observed: f64 = sample
-            .iter()
-            .map(|&x| {
-                let hazard = ln_gpd_hazard(shape, x / scale);
-                -ln_scale - (1.0 + shape) * hazard
-            })
-            .sum();
-        observed - n_censored * ln_gpd_hazard(shape, limit / scale)
+    let below = grid.partition_point(|&point| point < score);
+    // Linear between the grid points; a score equal to many others gets their upper tail.
+    let position = match below {
+        0 => 0.0,
+        _ if below == grid.len() => below as f64 - 1.0,
+        _ => {
+            let (left, right) = (grid[below - 1], grid[below]);
+            let step = if right > left {
+                (score - left) / (right - left)
+            } else {
+                0.0
+            };
+            below as f64 - 1.0 + step
+        }
     };
-    let best = (0..=20)
-        .map(|step| f64::from(step) * 0.05 * max_shape)
-        .map(|shape| {
-            let ln_scale = golden_section(median.ln() - 6.0, median.ln() + 6.0, |ln_scale| {
-                ln_likelihood(shape, ln_scale)
-            });
-            (ln_likelihood(shape, ln_scale), shape, ln_scale)
-        })
-        .max_by(|left, right| left.0.total_cmp(&right.0))?;
-    Some(Tail {
-        fraction,
-        threshold,
-        shape: best.1,
-        scale: best.2.exp(),
-    })
-}
-
-/// Place of the maximum of a unimodal function.
-fn golden_section(mut low: f64, mut high: f64, value: impl Fn(f64) -> f64) -> f64 {
-    let ratio = (5.0_f64.sqrt() - 1.0) / 2.0;
-    let (mut left, mut right) = (high - ratio * (high - low), low + ratio * (high - low));
-    let (mut at_left, mut at_right) = (value(left), value(right));
-    for _ in 0..48 {
-        if at_left < at_right {
-            (low, left, at_left) = (left, right, at_right);
-            right = low + ratio * (high - low);
-            at_right = value(right);
-        } else {
-            (high, right, at_right) = (right, left, at_left);
-            left = high - ratio * (high - low);
-            at_left = value(left);
-        }
-    }
-    f64::midpoint(low, high)
-}
-
-/// Re-calibrates fused p-values against their own tail, for the decision.
-///
-/// Real data has heavier tails than its bulk lets expect: natural outliers. The strength
-/// `−log10 p` of the fused p-values is therefore compared with a second tail, fitted without
-/// censoring to its upper 2 %; the larger of the two p-values decides. The map is
-/// monotone, so no ranking changes. The price is power: row-level decisions need records that
-/// stand out even among the dataset's most unusual ones.
-#[derive(Clone, Debug)]
-pub struct Decision {
-    tail: Option<Tail>,
-    /// Ascending strengths, kept only when they give no tail.
-    ranks: Vec<f32>,
-}
-
-/// Upper fraction of the fused strengths to which the deciding tail is fitted.
-const DECISION_TAIL: f64 = 0.02;
-
-impl Decision {
-    /// The deciding tail of these strengths (`−log10 p`).
-    #[must_use]
-    pub fn fit(mut strengths: Vec<f32>) -> Self {
-        strengths.par_sort_unstable_by(f32::total_cmp);
-        let tail = fit_tail(&strengths, DECISION_TAIL, 0.0, 1.0);
-        if tail.is_some() {
-            strengths = Vec::new();
-        }
-        Self {
-            tail,
-            ranks: strengths,
-        }
-    }
-
-    /// The p-value that decides, for a record with fused p-value `p`.
-    #[must_use]
-    pub fn p_value(&self, p: f64) -> f64 {
-        let strength = -p.log10();
-        let tail = match &self.tail {
-            Some(tail) if strength > tail.threshold => tail.ln_survival(strength).exp(),
-            Some(_) => p,
-            // Too few records or too many ties for a tail: only the rank is known, and by rank
-            // alone no record stands out.
-            None => {
-                let below = self
-                    .ranks
-                    .partition_point(|&rank| f64::from(rank) < strength - 1e-6);
-                (self.ranks.len() - below).max(1) as f64 / self.ranks.len().max(1) as f64
-            }
-        };
-        p.max(tail).clamp(f64::MIN_POSITIVE, 1.0)
-    }
+    let cdf = position / (grid.len().max(2) - 1) as f64;
+    (1.0 - cdf).max(1.0 / (n as f64 + 1.0))
 }
 
 #[cfg(test)]

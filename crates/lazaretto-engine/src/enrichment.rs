@@ -18,7 +18,7 @@ use lazaretto_detectors::provenance::source_enrichment::SourceEnrichmentParams;
 use lazaretto_io::IoError;
 
 use crate::error::EngineError;
-use crate::judge::Calibrated;
+use crate::calibrated::Calibrated;
 use crate::plan::Planned;
 use crate::scan::Scan;
 use crate::spill::Spill;

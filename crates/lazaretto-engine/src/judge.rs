@@ -1,66 +1,27 @@
-//! From scores and findings to verdicts: the calibrated detectors, who belongs to which finding,
-//! and the pass that writes `scores/`.
+//! From fused scores and findings to verdicts: who belongs to which finding, and the pass that writes
+//! `scores/`.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use lazaretto_core::report::Counts;
-use lazaretto_core::{Action, DataFacts, Finding, Role, RowHash, ScoreKind, Verdict};
+use lazaretto_core::{Action, Finding, RowHash, ScoreKind, Verdict};
 use lazaretto_io::{
     Decisions, IoError, RecordId, RecordNote, RunFolder, ScoreRow, ScoresWriter, score_batch,
 };
 use rayon::prelude::*;
 
-use crate::calibrate::{Decision, Null};
+use crate::calibrated::Calibrated;
+use crate::combine::{Decided, Fused};
 use crate::error::EngineError;
-use crate::fuse::{QValues, Witness, fused_p_value, score_of, weight_of, within_finding};
-use crate::plan::Planned;
-use crate::scan::{Scan, hex, unreadable};
-use crate::settings::Settings;
-use crate::spill::{BLOCK_ROWS, Block, Numbers, Row, Spill};
+use crate::fuse::{score_of, within_finding};
+use crate::names::{Name, RecordNames};
+use crate::scan::Scan;
+use crate::spill::{BLOCK_ROWS, Block, Row, Spill};
 use crate::summary;
-
-/// Most scores from which a null is fitted; more are thinned evenly.
-const MAX_NULL_SCORES: u64 = 1 << 22;
-/// Scores whose p-values wait in memory to be counted.
-const RATES: usize = 1 << 16;
-/// Upper fraction of a detector's scores whose place does not enter its null.
-const CENSORED: f64 = 0.10;
-
-/// What calibration says about a detector.
-pub(crate) struct Calibrated {
-    pub(crate) id: &'static str,
-    pub(crate) kind: ScoreKind,
-    pub(crate) null: Option<Null>,
-    rates: Option<QValues>,
-    /// How much it counts in the fusion.
-    weight: f64,
-}
-
-impl Calibrated {
-    /// Whether its scores take part in the row-level decision.
-    pub(crate) fn decides(&self) -> bool {
-        self.kind == ScoreKind::Statistical && self.null.as_ref().is_some_and(Null::has_tail)
-    }
-
-    pub(crate) fn p_value(&self, score: f32) -> Option<f64> {
-        let null = self.null.as_ref().filter(|_| self.decides())?;
-        score.is_finite().then(|| null.p_value(f64::from(score)))
-    }
-
-    /// Tail-area false-discovery rate of a score: how many scores at least this high the null
-    /// predicts, over how many there are (Efron 2004). This carries the fusion, not the p-value:
-    /// the extremes of a detector that finds no more of them than chance predicts are no
-    /// evidence, however extreme they are.
-    pub(crate) fn q_value(&self, score: f32) -> Option<f64> {
-        let p = self.p_value(score)?;
-        Some(self.rates.as_ref()?.q_value(p))
-    }
-}
 
 /// Everything that is decided about the records.
 pub(crate) struct Judged {
@@ -111,6 +72,7 @@ impl Scan<'_> {
         calibrated: &[Calibrated],
         findings: Vec<Finding>,
         spill: &Spill,
+        fused: &Fused,
         run: &RunFolder,
     ) -> Result<Judged, EngineError> {
         self.progress.phase("judging", self.dataset.n_rows(), 0);
@@ -120,37 +82,32 @@ impl Scan<'_> {
             path: scratch.clone(),
             source,
         };
-        let (fused, decision, q_values) = self
-            .decide(calibrated, spill, &scratch.join("fused"))
-            .map_err(failed)?;
         let membership = Membership::new(findings, self.request.settings.finding_p);
         let judge = Judge {
             scan: self,
             calibrated,
             membership: &membership,
-            decision: &decision,
-            q_values: &q_values,
             spill,
-            fused: &fused,
+            fused,
             integer_ids: self
                 .assembler
                 .layout
                 .id
                 .is_some_and(|id| self.assembler.schema.field(id).data_type().is_integer()),
         };
-        let mut decided = Decided {
+        let mut ledger = Ledger {
             collected: summary::Collected::new(self.assembler, calibrated),
             verdicts: Vec::with_capacity(spill.n_rows() as usize),
             notes: BTreeMap::new(),
             members: BTreeMap::new(),
         };
-        judge.write_scores(&mut decided, run)?;
-        let Decided {
+        judge.write_scores(&mut ledger, run)?;
+        let Ledger {
             verdicts,
             notes,
             members,
             mut collected,
-        } = decided;
+        } = ledger;
         collected
             .add_findings(membership.into_findings(), &verdicts, spill)
             .map_err(failed)?;
@@ -180,119 +137,6 @@ impl Scan<'_> {
             summary: collected,
         })
     }
-
-    /// Each record's fused p-value, kept at `path` because it is needed twice and costs more than
-    /// the disk; how fused p-values decide; and the q-values of what decides.
-    fn decide(
-        &self,
-        calibrated: &[Calibrated],
-        spill: &Spill,
-        path: &Path,
-    ) -> io::Result<(Numbers, Decision, QValues)> {
-        let fused = |row: &Row<'_>| {
-            let detectors = calibrated.iter().zip(row.scores);
-            let witnesses: Vec<Witness> = detectors
-                .filter_map(|(detector, &score)| {
-                    Some(Witness {
-                        p_value: detector.p_value(score)?,
-                        rate: detector.q_value(score)?,
-                        weight: detector.weight,
-                    })
-                })
-                .collect();
-            fused_p_value(&witnesses)
-        };
-        let of_block = |block: &Block| -> Vec<f64> {
-            let rows = block.rows();
-            rows.map(|(_, row)| fused(&row).unwrap_or(f64::NAN))
-                .collect()
-        };
-        let step = spill
-            .n_rows()
-            .div_ceil(null_scores(&self.request.settings))
-            .max(1);
-        let mut strengths = Vec::new();
-        let mut numbers = Numbers::create(path)?;
-        spill.each_block(of_block, |first, values| {
-            let judged = (first..).zip(&values).filter(|(_, p)| !p.is_nan());
-            let thinned = judged.filter(|(ordinal, _)| ordinal % step == 0);
-            strengths.extend(thinned.map(|(_, p)| -p.log10() as f32));
-            numbers.extend(&values)
-        })?;
-        let decision = Decision::fit(strengths);
-        let deciding = |values: &[f64]| -> Vec<f64> {
-            let judged = values.iter().filter(|p| !p.is_nan());
-            judged.map(|&p| decision.p_value(p)).collect()
-        };
-        let mut q_values = QValues::default();
-        numbers.each_block(deciding, |_, values| {
-            for p in values {
-                q_values.add(p);
-            }
-            Ok(())
-        })?;
-        Ok((numbers, decision, q_values.finish()))
-    }
-}
-
-/// Number of scores from which a null is fitted.
-pub(crate) fn null_scores(settings: &Settings) -> u64 {
-    (settings.memory / 64).clamp(1 << 16, MAX_NULL_SCORES)
-}
-
-pub(crate) fn calibrate(
-    ran: &[&Planned],
-    facts: &DataFacts,
-    spill: &Spill,
-    max_scores: u64,
-) -> Result<Vec<Calibrated>, EngineError> {
-    let failed = |source| IoError::Storage {
-        action: "read",
-        path: PathBuf::from("scores"),
-        source,
-    };
-    let mut calibrated = Vec::new();
-    for (idx, planned) in ran.iter().enumerate() {
-        let spec = planned.detector.spec();
-        let fitted = match spec.score_kind {
-            ScoreKind::Rule => None,
-            ScoreKind::Statistical => {
-                let read = || spill.scores(idx, max_scores).map_err(failed);
-                // Read twice, because the fit sorts in place: two copies would be the largest
-                // thing in memory.
-                let null = Null::fit(read()?, CENSORED);
-                let mut rates = QValues::default();
-                for some in read()?.chunks(RATES) {
-                    let p_values = some.par_iter().map(|&score| null.p_value(score.into()));
-                    for p in p_values.collect::<Vec<f64>>() {
-                        rates.add(p);
-                    }
-                }
-                Some((null, rates.finish()))
-            }
-        };
-        let (null, rates) = fitted.unzip();
-        calibrated.push(Calibrated {
-            id: spec.id,
-            kind: spec.score_kind,
-            null,
-            rates,
-            weight: 1.0,
-        });
-    }
-    // Among vectors the distances are as good a witness as the labels: all count the same.
-    // Those that an embedder makes of texts are not.
-    if facts.embedding_dim.is_some() && !facts.embedded_texts {
-        return Ok(calibrated);
-    }
-    let deciding = calibrated.iter().filter(|detector| detector.decides());
-    let deciding: Vec<&str> = deciding.map(|detector| detector.id).collect();
-    for (detector, planned) in calibrated.iter_mut().zip(ran) {
-        let spec = planned.detector.spec();
-        let judges_labels = spec.score_roles.contains(&Role::Label);
-        detector.weight = weight_of(spec.id, judges_labels, &deciding, facts.has_text());
-    }
-    Ok(calibrated)
 }
 
 /// Which findings a record belongs to.
@@ -354,16 +198,13 @@ struct Judge<'s, 'a> {
     scan: &'s Scan<'a>,
     calibrated: &'s [Calibrated],
     membership: &'s Membership,
-    decision: &'s Decision,
-    q_values: &'s QValues,
     spill: &'s Spill,
-    /// Fused p-value of each record, NaN where there is none.
-    fused: &'s Numbers,
+    fused: &'s Fused,
     integer_ids: bool,
 }
 
 /// What the last pass leaves behind besides `scores/`.
-struct Decided {
+struct Ledger {
     collected: summary::Collected,
     verdicts: Vec<Verdict>,
     notes: BTreeMap<u64, RecordNote>,
@@ -388,7 +229,7 @@ struct JudgedBlock {
 impl Judge<'_, '_> {
     /// Judges every record and writes its row of `scores/`: blocks on all threads, their results
     /// in order.
-    fn write_scores(&self, decided: &mut Decided, run: &RunFolder) -> Result<(), EngineError> {
+    fn write_scores(&self, ledger: &mut Ledger, run: &RunFolder) -> Result<(), EngineError> {
         let ids: Vec<&str> = self.calibrated.iter().map(|detector| detector.id).collect();
         let mut writer = ScoresWriter::create(run, &ids, self.integer_ids)?;
         let schema = Arc::clone(writer.schema());
@@ -401,7 +242,12 @@ impl Judge<'_, '_> {
             missing.retain(|unit| !names.contains_key(unit));
             let read: Vec<_> = missing
                 .into_par_iter()
-                .map(|unit| Ok((unit, RecordNames::of_unit(self, unit)?)))
+                .map(|unit| {
+                    Ok((
+                        unit,
+                        RecordNames::of_unit(self.scan, self.integer_ids, unit)?,
+                    ))
+                })
                 .collect::<Result<_, EngineError>>()?;
             names.extend(read);
             let blocks: Vec<JudgedBlock> = wave
@@ -409,7 +255,7 @@ impl Judge<'_, '_> {
                 .map(|stretch| self.judge_block(stretch, &names[&stretch.unit], &schema))
                 .collect::<Result<_, EngineError>>()?;
             for block in blocks {
-                decided.add(&block, self.calibrated);
+                ledger.add(&block, self.calibrated);
                 writer.append(&block.batch)?;
                 self.scan.progress.advance(block.batch.num_rows() as u64, 0);
             }
@@ -455,7 +301,6 @@ impl Judge<'_, '_> {
             .zip(fused)
             .map(|((ordinal, row), fused)| {
                 let row_idx = ordinal - place.first_row;
-                let fused = (!fused.is_nan()).then_some(fused);
                 self.judge(ordinal, &row, fused, unread, names, row_idx)
             })
             .collect();
@@ -477,7 +322,7 @@ impl Judge<'_, '_> {
         &self,
         ordinal: u64,
         row: &Row<'_>,
-        fused: Option<f64>,
+        fused: Decided,
         unread: bool,
         names: &RecordNames,
         row_idx: u64,
@@ -498,10 +343,10 @@ impl Judge<'_, '_> {
         if unread {
             return judged;
         }
-        let mut rank_p = fused.unwrap_or(1.0);
-        let mut p_value = fused.map_or(1.0, |p| self.decision.p_value(p));
-        let mut q_value = fused.map_or(1.0, |_| self.q_values.q_value(p_value));
-        let mut held = settings.hold_rows && fused.is_some() && q_value <= settings.fdr;
+        let mut rank_p = fused.ranking.unwrap_or(1.0);
+        let (mut p_value, mut q_value) = fused.deciding.unwrap_or((1.0, 1.0));
+        let decided = fused.deciding.is_some();
+        let mut held = settings.hold_rows && decided && q_value <= settings.fdr;
         judged.by_rows = held;
         for (idx, finding) in self.membership.of(ordinal) {
             judged.findings.push(idx);
@@ -513,7 +358,7 @@ impl Judge<'_, '_> {
             }
             if finding.action == Action::Quarantine {
                 held = true;
-                rank_p = rank_p.min(within_finding(finding.p_value, fused));
+                rank_p = rank_p.min(within_finding(finding.p_value, fused.ranking));
                 p_value = p_value.min(finding.p_value);
                 q_value = q_value.min(finding.p_value);
             }
@@ -530,7 +375,7 @@ impl Judge<'_, '_> {
     }
 }
 
-impl Decided {
+impl Ledger {
     /// Adds the next records; blocks come in order.
     fn add(&mut self, block: &JudgedBlock, calibrated: &[Calibrated]) {
         for ((ordinal, row), judged) in block.block.rows().zip(&block.judged) {
@@ -569,22 +414,6 @@ impl Decided {
     }
 }
 
-/// The name of a record, as `scores/` has it.
-#[derive(Clone, Debug)]
-enum Name {
-    Integer(i64),
-    Text(String),
-}
-
-impl std::fmt::Display for Name {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Integer(id) => write!(formatter, "{id}"),
-            Self::Text(id) => formatter.write_str(id),
-        }
-    }
-}
-
 struct JudgedRow {
     name: Name,
     row: u64,
@@ -616,73 +445,5 @@ impl JudgedRow {
             verdict: self.verdict,
             detectors: self.raised.as_deref().unwrap_or(scores),
         }
-    }
-}
-
-/// Names of the records of one unit.
-struct RecordNames {
-    integers: Option<Vec<Option<i64>>>,
-    texts: Option<Vec<Option<String>>>,
-    prefix: String,
-    integer_ids: bool,
-    row_in_group: u64,
-}
-
-impl RecordNames {
-    fn of_unit(judge: &Judge<'_, '_>, unit: usize) -> Result<Self, EngineError> {
-        use arrow::array::AsArray as _;
-        use arrow::datatypes::{DataType, Int64Type};
-        let (scan, integer_ids) = (judge.scan, judge.integer_ids);
-        let unread = scan.unscanned.contains_key(&unit);
-        let place = scan.dataset.units()[unit];
-        let file = &scan.dataset.files()[place.file].input;
-        let mut names = Self {
-            integers: None,
-            texts: None,
-            // Without an id column a record is named by where it stands.
-            prefix: format!("{}:{}", &hex(&file.digest)[..16], place.row_group),
-            integer_ids,
-            row_in_group: place.row_in_group,
-        };
-        let Some(id) = scan.assembler.layout.id.filter(|_| !unread) else {
-            return Ok(names);
-        };
-        let describe = |error| unreadable(&file.relative, place.row_group, &error);
-        let (mut integers, mut texts) = (Vec::new(), Vec::new());
-        for batch in scan.dataset.batches(unit, Some(&[id]))? {
-            let batch = batch?;
-            let column = batch.column(0);
-            if integer_ids {
-                let column = arrow::compute::cast(column, &DataType::Int64).map_err(describe)?;
-                integers.extend(column.as_primitive::<Int64Type>().iter());
-            } else {
-                let column = crate::assemble::strings(column).map_err(describe)?;
-                texts.extend(column.iter().map(|id| id.map(str::to_owned)));
-            }
-        }
-        names.integers = integer_ids.then_some(integers);
-        names.texts = (!integer_ids).then_some(texts);
-        Ok(names)
-    }
-
-    fn row_in_group(&self, row_idx: u64) -> u64 {
-        self.row_in_group + row_idx
-    }
-
-    fn name(&self, row_idx: u64) -> Name {
-        let row = row_idx as usize;
-        if self.integer_ids {
-            // A record without an id in an integer column cannot borrow another's.
-            let id = self
-                .integers
-                .as_ref()
-                .and_then(|ids| ids.get(row).copied().flatten());
-            return Name::Integer(id.unwrap_or(i64::MIN));
-        }
-        let id = self
-            .texts
-            .as_ref()
-            .and_then(|ids| ids.get(row).cloned().flatten());
-        Name::Text(id.unwrap_or_else(|| format!("{}:{}", self.prefix, self.row_in_group(row_idx))))
     }
 }

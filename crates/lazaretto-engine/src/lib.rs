@@ -11,7 +11,8 @@
 //! | `provenance`, [`source_list`] | what is recorded about files, and which sources are trusted |
 //! | `trusted` | records known to be good, beside the dataset |
 //! | [`mod@scan`] | the two passes and everything after them, in order |
-//! | `judge` | verdicts, and `scores/` |
+//! | `calibrated`, `combine` | each detector's null; one number per record, and what it decides |
+//! | `judge`, `names` | verdicts, and `scores/` |
 //! | `spill` | per-record scores on disk between the passes |
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
 //! | `enrichment` | groups in which the evidence of detectors piles up: `source-enrichment` |
@@ -25,7 +26,9 @@
 mod assemble;
 mod beside;
 pub mod calibrate;
+mod calibrated;
 mod campaigns;
+mod combine;
 mod compare;
 mod counts;
 mod embedder;
@@ -37,6 +40,7 @@ pub mod fuse;
 mod inspect;
 mod judge;
 mod memory;
+mod names;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lazaretto_core::report::DetectorStatus;
-use lazaretto_core::{DataFacts, DetectorSpec, DynDetector, Intermediate, Role};
+use lazaretto_core::{DataFacts, DetectorSpec, DynDetector, Intermediate, Role, ScoreKind};
 use lazaretto_detectors::REGISTRY;
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use crate::assemble::Wanted;
 use crate::error::EngineError;
 use crate::pipeline::Problem;
 use crate::settings::Settings;
+use crate::trusted::compared;
 
 /// A detector that runs.
 pub struct Planned {
@@ -147,6 +148,17 @@ impl Plan {
             .collect();
         roles.insert(Role::Label);
         self.wanted(&roles, |_| false, facts)
+    }
+
+    /// What is read of trusted records to score them: of all roles that they must have.
+    pub(crate) fn trusted_score_wanted(&self, facts: &DataFacts) -> Wanted {
+        let specs = self.detectors.iter().map(|planned| planned.detector.spec());
+        let roles = specs.flat_map(|spec| spec.score_roles).copied();
+        let mut roles: BTreeSet<Role> = roles.filter(|&role| compared(role)).collect();
+        roles.extend(lazaretto_features::fit_roles(&self.intermediates, facts));
+        roles.insert(Role::Label);
+        let scored = |spec: &DetectorSpec| spec.score_kind == ScoreKind::Statistical;
+        self.wanted(&roles, scored, facts)
     }
 
     fn wanted(

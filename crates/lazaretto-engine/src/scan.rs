@@ -24,13 +24,15 @@ use rayon::prelude::*;
 
 use crate::assemble::{Assembler, Wanted};
 use crate::beside;
+use crate::calibrated::{Calibrated, calibrate, null_scores};
+use crate::combine::Fused;
 use crate::compare::nearest_passing;
 use crate::embedder::{self, Installed};
 use crate::enrichment::enrichment;
 use crate::error::EngineError;
 use crate::evaluation;
 use crate::examples::Examples;
-use crate::judge::{Judged, calibrate, finding_id, null_scores};
+use crate::judge::{Judged, finding_id};
 use crate::memory::give_back;
 use crate::plan::{Plan, Planned};
 use crate::progress::Progress;
@@ -42,7 +44,7 @@ use crate::source_list::LoadedList;
 use crate::spill::{Row, Spill, SpillWriter};
 use crate::summary;
 use crate::survey::survey;
-use crate::trusted::{self, Gathering, TrustedData};
+use crate::trusted::{self, Gathering, Scorer, TrustedData, TrustedScores};
 
 /// What to scan, and where to put the result.
 #[derive(Clone, Debug)]
@@ -293,13 +295,15 @@ impl<'a> Scan<'a> {
         let (models, abstained) = scan.models(fitted, &shared);
         clock.lap("fit");
         let (spill, mut findings) = scan.score(&models, &shared, &features, &scratch)?;
+        let trusted_scores = scan.score_trusted(&models, &shared, &features)?;
         clock.lap("score");
         // Models are large, and from here on it only matters which detectors ran.
         let ran: Vec<&Planned> = models.into_iter().map(|model| model.planned).collect();
         give_back();
-        let calibrated = calibrate(&ran, &assembler.facts, &spill, null_scores(settings))?;
+        let (calibrated, fused) = scan.fuse(&ran, &spill, trusted_scores.as_ref(), &scratch)?;
         findings.extend(enrichment(&scan, &ran, &calibrated, &findings, &spill)?);
-        let mut judged = scan.judge(&calibrated, findings, &spill, run)?;
+        clock.lap("fuse");
+        let mut judged = scan.judge(&calibrated, findings, &spill, &fused, run)?;
         let shown = &judged.summary.findings;
         let shown = &shown[..shown.len().min(summary::MAX_WITH_EXAMPLES)];
         let nearest = nearest_passing(&scan, shown, &judged.verdicts, &shared, &features)?;
@@ -786,6 +790,56 @@ impl<'a> Scan<'a> {
             })
             .collect::<Vec<_>>();
         Ok((spill, findings.into_iter().flatten().collect()))
+    }
+
+    /// The scores of trusted records, where some were given.
+    fn score_trusted(
+        &self,
+        models: &[Modelled<'a>],
+        shared: &Shared,
+        features: &FeatureModel,
+    ) -> Result<Option<TrustedScores>, EngineError> {
+        let Some(data) = self.trusted else {
+            return Ok(None);
+        };
+        self.progress.phase("scoring trusted records", 0, 0);
+        let gathering = Gathering {
+            assembler: self.assembler,
+            wanted: &self.plan.trusted_score_wanted(&self.assembler.facts),
+            key: self.key,
+            model: features,
+            max_rows: trusted::MAX_SCORED,
+        };
+        let scorers: Vec<Scorer<'_>> = models
+            .iter()
+            .map(|model| Scorer {
+                detector: &*model.planned.detector,
+                model: &model.model,
+            })
+            .collect();
+        data.score(&gathering, shared, &scorers).map(Some)
+    }
+
+    /// Every detector's null, and every record's scores as one.
+    fn fuse(
+        &self,
+        ran: &[&Planned],
+        spill: &Spill,
+        trusted: Option<&TrustedScores>,
+        scratch: &std::path::Path,
+    ) -> Result<(Vec<Calibrated>, Fused), EngineError> {
+        let max_scores = null_scores(&self.request.settings);
+        let facts = &self.assembler.facts;
+        let calibrated = calibrate(ran, facts, spill, trusted, max_scores)?;
+        let fused =
+            Fused::new(&calibrated, spill, trusted, max_scores, scratch).map_err(|source| {
+                IoError::Storage {
+                    action: "read",
+                    path: scratch.to_owned(),
+                    source,
+                }
+            })?;
+        Ok((calibrated, fused))
     }
 
     /// The encoded results of a batch.

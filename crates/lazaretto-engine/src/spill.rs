@@ -218,23 +218,32 @@ impl Spill {
         )
     }
 
-    /// All finite scores of detector `detector`, thinned to at most `limit` by taking every k-th.
-    pub(crate) fn scores(&self, detector: usize, limit: u64) -> io::Result<Vec<f32>> {
+    /// All finite scores of each of these detectors, thinned to at most `limit` by taking every k-th
+    /// record. Reads every row once.
+    pub(crate) fn scores(&self, detectors: &[usize], limit: u64) -> io::Result<Vec<Vec<f32>>> {
         let step = self.n_rows.div_ceil(limit.max(1)).max(1);
-        let at = FIXED + 4 * detector;
         let of_block = |rows: Range<u64>| {
             let length = (rows.end - rows.start) as usize * self.width;
             let bytes = self.places.read(rows.start * self.width as u64, length)?;
-            let scores = rows.clone().zip(bytes.chunks_exact(self.width));
-            Ok(scores
-                .filter(|(ordinal, _)| ordinal % step == 0)
-                .map(|(_, row)| f32::from_le_bytes(array(row, at)))
-                .filter(|score| score.is_finite())
-                .collect::<Vec<f32>>())
+            let mut scores = vec![Vec::new(); detectors.len()];
+            let taken = rows.zip(bytes.chunks_exact(self.width));
+            for (_, row) in taken.filter(|(ordinal, _)| ordinal % step == 0) {
+                for (scores, &detector) in scores.iter_mut().zip(detectors) {
+                    let score = f32::from_le_bytes(array(row, FIXED + 4 * detector));
+                    if score.is_finite() {
+                        scores.push(score);
+                    }
+                }
+            }
+            Ok(scores)
         };
-        let mut scores = Vec::with_capacity((self.n_rows / step) as usize + 1);
+        let room = (self.n_rows / step) as usize + 1;
+        let mut scores: Vec<Vec<f32>> =
+            detectors.iter().map(|_| Vec::with_capacity(room)).collect();
         in_blocks(self.n_rows, of_block, |_, some| {
-            scores.extend(some);
+            for (scores, some) in scores.iter_mut().zip(some) {
+                scores.extend(some);
+            }
             Ok(())
         })?;
         Ok(scores)
@@ -325,9 +334,10 @@ mod tests {
         let (ordinal, row) = block.rows().next().unwrap();
         assert_eq!((ordinal, row.hash, row.label), (3, RowHash([3; 32]), 3));
         assert!((row.scores[0] - 3.0).abs() < f32::EPSILON && row.scores[1].is_nan());
-        assert_eq!(spill.scores(0, 100).unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0]);
-        assert_eq!(spill.scores(0, 3).unwrap(), [0.0, 2.0, 4.0]);
-        assert!(spill.scores(1, 100).unwrap().is_empty());
+        let both = spill.scores(&[1, 0], 100).unwrap();
+        assert!(both[0].is_empty());
+        assert_eq!(both[1], [0.0, 1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(spill.scores(&[0], 3).unwrap(), [[0.0, 2.0, 4.0]]);
     }
 
     #[test]

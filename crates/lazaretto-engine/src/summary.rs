@@ -13,12 +13,12 @@ use lazaretto_detectors::REGISTRY;
 
 use crate::assemble::Assembler;
 use crate::beside;
-use crate::calibrate::Null;
+use crate::calibrated::Calibrated;
 use crate::campaigns::{self, Background, Campaign};
 use crate::counts::{GroupCounts, MAX_GROUPS, grouped, time_text};
 use crate::embedder::Installed;
 use crate::examples::{Examples, spread};
-use crate::judge::{Calibrated, Judged, finding_id};
+use crate::judge::{Judged, finding_id};
 use crate::plan::Planned;
 use crate::policy;
 use crate::redaction;
@@ -38,9 +38,10 @@ const MAX_TIMES: u64 = 1 << 16;
 const BINS: usize = 40;
 /// How scores become verdicts, in words.
 const METHOD: &str = "Each statistical score becomes a p-value by a null fitted to the bulk of the detector's own scores \
-(generalised Pareto tail, censored maximum likelihood), and a tail-area false-discovery rate against it. The rates of a record are fused by the \
-Cauchy combination (Liu & Xie 2020), which holds under dependence; fused values are re-calibrated against the dataset's own extremes and held to \
-the false-discovery rate by Benjamini–Hochberg. Group findings carry p-values corrected for everything the detector tried.";
+(generalised Pareto tail, censored maximum likelihood), or by the scores of trusted records where there are enough (conformal), and a tail-area \
+false-discovery rate against it. A detector whose null does not fit the bulk informs and does not decide. The rates of a record are fused by the \
+Cauchy combination (Liu & Xie 2020), which holds under dependence; fused values are re-calibrated against the dataset's own extremes, or those of \
+trusted records, and held to the false-discovery rate by Benjamini–Hochberg. Group findings carry p-values corrected for everything the detector tried.";
 
 /// A judged record.
 pub(crate) struct Record<'r> {
@@ -113,11 +114,7 @@ impl Collected {
             quarantined: 0,
         };
         let range = |detector: &Calibrated| {
-            let (min, max) = detector
-                .null
-                .as_ref()
-                .and_then(Null::range)
-                .unwrap_or((0.0, 1.0));
+            let (min, max) = detector.range.unwrap_or((0.0, 1.0));
             histogram(min, max)
         };
         Self {
@@ -529,6 +526,8 @@ fn detector_reports(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Vec<DetectorRep
             note: None,
             parameters: registration.defaults(),
             decides: false,
+            null: None,
+            diagnosis: None,
             scored: 0,
             findings: 0,
             scores: None,
@@ -547,10 +546,14 @@ fn detector_reports(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Vec<DetectorRep
             let calibrated = &inputs.calibrated[idx];
             report.parameters = inputs.ran[idx].parameters.clone();
             report.note = Some(match (&calibrated.null, calibrated.kind) {
-                (Some(null), ScoreKind::Statistical) => null.describe(),
+                (Some(null), ScoreKind::Statistical) => null.describe(spec.id),
                 _ => "decides by its findings alone".to_owned(),
             });
             report.decides = calibrated.decides();
+            if calibrated.kind == ScoreKind::Statistical {
+                report.null = Some(calibrated.basis());
+                report.diagnosis = calibrated.diagnosis().map(|found| found.to_string());
+            }
             report.scored = collected.scored[idx];
             report.scores = (report.scored > 0).then(|| collected.detectors[idx].clone());
             report.findings = collected

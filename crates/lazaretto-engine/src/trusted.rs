@@ -5,6 +5,7 @@
 //! that is read in part measures something else.
 
 mod columns;
+mod scores;
 
 use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
@@ -19,11 +20,13 @@ use lazaretto_io::{Dataset, FileDigest, IoError, OpenOptions};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
 
-use crate::assemble::{Assembler, Wanted, strings};
+use crate::assemble::{Assembled, Assembler, Wanted, strings};
 use crate::beside;
 use crate::error::EngineError;
 use crate::scan::unreadable;
 use crate::settings::Settings;
+
+pub(crate) use scores::{MAX_SCORED, Scorer, TrustedScores};
 
 /// Trusted records that detectors get, at most.
 const MAX_ROWS: u64 = 20_000;
@@ -199,6 +202,22 @@ impl TrustedData {
         unit: usize,
         chosen: &[(u64, u64)],
     ) -> Result<Vec<Trusted>, IoError> {
+        let mut parts = Vec::new();
+        self.each_chosen(gathering, unit, chosen, |assembled, rows| {
+            parts.push(gathering.derive(&assembled, rows));
+        })?;
+        Ok(parts)
+    }
+
+    /// Calls `each` with the `chosen` records, (ordinal, key) each, of every batch of a unit that has
+    /// some.
+    fn each_chosen(
+        &self,
+        gathering: &Gathering<'_>,
+        unit: usize,
+        chosen: &[(u64, u64)],
+        mut each: impl FnMut(Assembled, &[(u64, u64)]),
+    ) -> Result<(), IoError> {
         let place = self.files.units()[unit];
         let between = |first: u64, n_rows: u64| {
             let start = chosen.partition_point(|&(ordinal, _)| ordinal < first);
@@ -206,11 +225,10 @@ impl TrustedData {
             &chosen[start..end]
         };
         if between(place.first_row, place.rows).is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let assembler = gathering.assembler;
         let columns = gathering.wanted.columns(&assembler.layout);
-        let mut parts = Vec::new();
         let mut first = place.first_row;
         for batch in self.batches(assembler, unit, &columns)? {
             let batch = batch?;
@@ -224,11 +242,11 @@ impl TrustedData {
             if rows.is_empty() {
                 continue;
             }
-            let part = filter_record_batch(&batch, &BooleanArray::from(keep))
-                .and_then(|batch| gathering.derive(&batch, &columns, rows));
-            parts.push(part.map_err(|error| self.bad(unit, &error))?);
+            let assembled = filter_record_batch(&batch, &BooleanArray::from(keep))
+                .and_then(|batch| gathering.assemble(&batch, &columns, rows));
+            each(assembled.map_err(|error| self.bad(unit, &error))?, rows);
         }
-        Ok(parts)
+        Ok(())
     }
 
     /// The files for the report.
@@ -264,22 +282,26 @@ pub(crate) struct Gathering<'a> {
 
 impl Gathering<'_> {
     /// The trusted records `rows`, (ordinal, key) each, which are those of `batch`.
-    fn derive(
+    fn assemble(
         &self,
         batch: &RecordBatch,
         columns: &[usize],
         rows: &[(u64, u64)],
-    ) -> Result<Trusted, arrow::error::ArrowError> {
-        let (ordinals, keys): (Vec<u64>, Vec<u64>) = rows.iter().copied().unzip();
+    ) -> Result<Assembled, arrow::error::ArrowError> {
         // Beyond the dataset, so that no record of it is taken for one of these.
-        let first_row = self.assembler.facts.n_rows + ordinals.first().copied().unwrap_or(0);
-        let assembled =
-            self.assembler
-                .assemble(self.wanted, batch, columns, first_row, keys.clone())?;
+        let first_row = self.assembler.facts.n_rows + rows.first().map_or(0, |row| row.0);
+        let keys = rows.iter().map(|row| row.1).collect();
+        self.assembler
+            .assemble(self.wanted, batch, columns, first_row, keys)
+    }
+
+    /// What detectors get of the trusted records `rows`.
+    fn derive(&self, assembled: &Assembled, rows: &[(u64, u64)]) -> Trusted {
+        let (ordinals, keys): (Vec<u64>, Vec<u64>) = rows.iter().copied().unzip();
         let view = assembled.view(&assembled.derived);
         let mut derived = Derived::default();
         self.model.derive_apart(&view, &mut derived);
-        Ok(Trusted {
+        Trusted {
             labels: view
                 .labels
                 .map_or_else(|| vec![NO_LABEL; keys.len()], <[u32]>::to_vec),
@@ -287,7 +309,7 @@ impl Gathering<'_> {
             probabilities: derived.probabilities,
             ordinals,
             keys,
-        })
+        }
     }
 }
 
@@ -338,7 +360,7 @@ fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
 }
 
 /// Roles whose columns trusted records must have: what features, classes and models are made of.
-fn compared(role: Role) -> bool {
+pub(crate) fn compared(role: Role) -> bool {
     matches!(
         role,
         Role::Label

@@ -112,21 +112,23 @@ fn embedding_is_half(facts: &DataFacts) -> bool {
 pub(crate) enum Everyone {
     /// They are those in the base, known in advance where it says so.
     Reference,
-    /// All are known in advance.
-    Known,
+    /// All are known in advance. Where records that are not part of the dataset will be looked up,
+    /// the search stays.
+    Known(Option<Box<NeighborSearch>>),
     /// By the index.
     Index(Box<VectorIndex>),
 }
 
 impl Everyone {
-    /// Searches all records, of which `reference` is a sample. What is found after `stop` was set is
-    /// not complete.
+    /// Searches all records, of which `reference` is a sample; `strangers` says whether others will be
+    /// looked up too. What is found after `stop` was set is not complete.
     pub(crate) fn new(
         plan: &VectorPlan,
         store: VectorStore,
         labels: Vec<u32>,
         reference: &Reference,
         k: usize,
+        strangers: bool,
         stop: &Arc<AtomicBool>,
     ) -> (Self, NeighborBase, String) {
         let vectors = Vectors::Stored(store);
@@ -143,7 +145,8 @@ impl Everyone {
             base.n_usable = search.n_usable();
             base.neighbors = Some(search.among_each_other());
             let note = exact_note(search.k(), search.n_usable(), "all");
-            (Self::Known, note)
+            let search = strangers.then(|| Box::new(search));
+            (Self::Known(search), note)
         } else {
             let index = VectorIndex::new(vectors, reference, k);
             base.n_usable = index.n_usable();

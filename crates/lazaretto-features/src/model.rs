@@ -75,8 +75,9 @@ impl FeatureModel {
         stop: &Arc<AtomicBool>,
     ) {
         if let (Some(plan), Some(reference)) = (&self.parts.vectors, &shared.reference) {
+            let strangers = shared.facts.trusted_rows > 0;
             let (everyone, base, note) =
-                Everyone::new(plan, vectors, labels, reference, self.k, stop);
+                Everyone::new(plan, vectors, labels, reference, self.k, strangers, stop);
             self.everyone = everyone;
             for line in &mut self.description {
                 if line.starts_with(NEIGHBORS) {
@@ -152,19 +153,13 @@ impl FeatureModel {
         let own = own_indices(&base.ordinals, batch);
         match (&self.everyone, &base.neighbors) {
             (Everyone::Index(index), _) => Some(index.find(features.view(), &own)),
-            (Everyone::Known, Some(known)) => Some(look_up(known, &own)),
+            (Everyone::Known(None), Some(known)) => Some(look_up(known, &own)),
+            (Everyone::Known(Some(search)), Some(known)) => {
+                Some(known_or_found(known, search, features, &own))
+            }
             (Everyone::Reference, Some(known)) => {
-                let mut neighbors = look_up(known, &own);
-                let others: Vec<usize> = (0..own.len())
-                    .filter(|&row| own[row] == u32::MAX && has_features(features.row(row)))
-                    .collect();
-                if !others.is_empty() {
-                    let rows = features.select(Axis(0), &others);
-                    let none = vec![u32::MAX; others.len()];
-                    let found = self.parts.search.as_ref()?.find(rows.view(), &none);
-                    neighbors.insert(&others, &found);
-                }
-                Some(neighbors)
+                let search = self.parts.search.as_ref()?;
+                Some(known_or_found(known, search, features, &own))
             }
             (_, None) => Some(self.parts.search.as_ref()?.find(features.view(), &own)),
         }
@@ -206,6 +201,25 @@ fn describe(parts: &Parts, shared: &Shared) -> Vec<String> {
     }
     description.extend(parts.notes.iter().cloned());
     description
+}
+
+/// The neighbours of records of the base from those known in advance, and of others by a search of it.
+fn known_or_found(
+    known: &Neighbors,
+    search: &NeighborSearch,
+    features: &Array2<f32>,
+    own: &[u32],
+) -> Neighbors {
+    let mut neighbors = look_up(known, own);
+    let others: Vec<usize> = (0..own.len())
+        .filter(|&row| own[row] == u32::MAX && has_features(features.row(row)))
+        .collect();
+    if !others.is_empty() {
+        let rows = features.select(Axis(0), &others);
+        let none = vec![u32::MAX; others.len()];
+        neighbors.insert(&others, &search.find(rows.view(), &none));
+    }
+    neighbors
 }
 
 fn has_features(row: ArrayView1<'_, f32>) -> bool {

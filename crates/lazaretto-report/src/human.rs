@@ -151,7 +151,14 @@ fn detectors(out: &mut String, report: &Report, paint: &Paint) {
             .detectors
             .iter()
             .filter(|detector| detector.status == wanted)
-            .map(|detector| text(&detector.id))
+            .map(|detector| match &detector.diagnosis {
+                Some(diagnosis) => format!(
+                    "{} (not calibrated: {})",
+                    text(&detector.id),
+                    text(diagnosis)
+                ),
+                None => text(&detector.id),
+            })
             .collect()
     };
     out.push('\n');

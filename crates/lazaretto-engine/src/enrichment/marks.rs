@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lazaretto_core::{Action, Family, Finding, NO_LABEL, ScoreKind};
 
 use super::judge::Tally;
-use crate::judge::Calibrated;
+use crate::calibrated::Calibrated;
 use crate::spill::{Block, Row, Spill};
 
 /// Share of a detector's scores that count as high.

@@ -404,7 +404,7 @@ mod tests {
     fn without_findings_the_page_names_the_detectors_and_the_rate() {
         let page = super::report(&sample::quiet_report());
         assert!(page.contains(
-            "No finding at a false-discovery rate of 5 %; 4 detectors ran (confident-learning,"
+            "No finding at a false-discovery rate of 5 %; 5 detectors ran (confident-learning,"
         ));
         assert!(!page.contains("is clean"));
         assert!(page.contains("gate passed"));

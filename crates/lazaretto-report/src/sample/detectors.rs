@@ -6,8 +6,37 @@ use serde_json::{Value, json};
 struct Ran {
     parameters: Value,
     decides: bool,
+    null: Option<&'static str>,
+    diagnosis: Option<&'static str>,
     findings: u64,
     scores: Histogram,
+}
+
+/// A detector without a calibrated threshold.
+fn bimodal() -> DetectorReport {
+    let diagnosis = "bimodal scores (dip 0.085)";
+    let note =
+        format!("no calibrated threshold for `lof` here: {diagnosis}; informs, does not decide");
+    let mut scores = bell(0.2, 0.06, 3_920, &[]);
+    let second = bell(0.6, 0.06, 3_000, &[]);
+    for (count, more) in scores.counts.iter_mut().zip(second.counts) {
+        *count += more;
+    }
+    detector(
+        "lof",
+        "embedding",
+        "Records in thinner surroundings than their neighbours",
+        DetectorStatus::Ran,
+        Some(&note),
+        Some(Ran {
+            parameters: json!({"neighbors": 20}),
+            decides: false,
+            null: Some("none"),
+            diagnosis: Some(diagnosis),
+            findings: 0,
+            scores,
+        }),
+    )
 }
 
 pub(super) fn detectors() -> Vec<DetectorReport> {
@@ -15,6 +44,8 @@ pub(super) fn detectors() -> Vec<DetectorReport> {
         Some(Ran {
             parameters,
             decides,
+            null: decides.then_some("bulk"),
+            diagnosis: None,
             findings,
             scores,
         })
@@ -70,6 +101,7 @@ pub(super) fn detectors() -> Vec<DetectorReport> {
             Some("reference set too small: 12 distinct vectors, 50 needed"),
             None,
         ),
+        bimodal(),
         detector(
             "text-surface",
             "text-surface",
@@ -115,6 +147,10 @@ fn detector(
         note: note.map(str::to_owned),
         parameters: ran.as_ref().map_or(json!({}), |ran| ran.parameters.clone()),
         decides: ran.as_ref().is_some_and(|ran| ran.decides),
+        null: ran.as_ref().and_then(|ran| ran.null.map(str::to_owned)),
+        diagnosis: ran
+            .as_ref()
+            .and_then(|ran| ran.diagnosis.map(str::to_owned)),
         scored: if ran.is_some() { 6_920 } else { 0 },
         findings: ran.as_ref().map_or(0, |ran| ran.findings),
         scores: ran.map(|ran| ran.scores),
