@@ -17,6 +17,7 @@ mod harness;
 mod across;
 mod bad_values;
 mod bench_data;
+mod budget;
 mod fixtures;
 
 // The promises: same bytes, nothing lost, any format, bounded memory, all or nothing.
@@ -30,10 +31,12 @@ mod memory;
 mod embedder;
 mod errors;
 mod evaluation;
+mod explain;
 mod generated;
 mod hostile_text;
 mod masking;
 mod policy;
+mod power;
 mod roles;
 mod schemas;
 mod trusted;

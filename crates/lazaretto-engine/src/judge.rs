@@ -16,9 +16,11 @@ use lazaretto_io::{
 use rayon::prelude::*;
 
 use crate::calibrate::{Decision, Null};
+use crate::curve::curve;
 use crate::error::EngineError;
 use crate::fuse::{QValues, Witness, fused_p_value, score_of, weight_of, within_finding};
 use crate::plan::Planned;
+use crate::review::{Candidate, Review, ReviewList};
 use crate::scan::{Scan, hex, unreadable};
 use crate::settings::Settings;
 use crate::spill::{BLOCK_ROWS, Block, Numbers, Row, Spill};
@@ -52,6 +54,15 @@ impl Calibrated {
         score.is_finite().then(|| null.p_value(f64::from(score)))
     }
 
+    /// P-values of its scores as a table, for the report; empty where they do not decide.
+    pub(crate) fn table(&self) -> Vec<(f64, f64)> {
+        let range = self.null.as_ref().and_then(Null::range);
+        let Some((low, high)) = range.filter(|_| self.decides()) else {
+            return Vec::new();
+        };
+        curve(low, high, |score| self.p_value(score as f32).unwrap_or(1.0))
+    }
+
     /// Tail-area false-discovery rate of a score: how many scores at least this high the null
     /// predicts, over how many there are (Efron 2004). This carries the fusion, not the p-value:
     /// the extremes of a detector that finds no more of them than chance predicts are no
@@ -74,6 +85,8 @@ pub(crate) struct Judged {
     pub(crate) units: Vec<(u64, usize)>,
     pub(crate) counts: Counts,
     pub(crate) summary: summary::Collected,
+    /// What to look at first, where a budget was given.
+    pub(crate) review: Option<Review>,
 }
 
 impl Decisions for Judged {
@@ -143,12 +156,14 @@ impl Scan<'_> {
             verdicts: Vec::with_capacity(spill.n_rows() as usize),
             notes: BTreeMap::new(),
             members: BTreeMap::new(),
+            review: self.request.settings.budget.map(ReviewList::new),
         };
         judge.write_scores(&mut decided, run)?;
         let Decided {
             verdicts,
             notes,
             members,
+            review,
             mut collected,
         } = decided;
         collected
@@ -178,6 +193,7 @@ impl Scan<'_> {
                 .collect(),
             counts,
             summary: collected,
+            review: review.map(ReviewList::finish),
         })
     }
 
@@ -368,6 +384,7 @@ struct Decided {
     verdicts: Vec<Verdict>,
     notes: BTreeMap<u64, RecordNote>,
     members: BTreeMap<u64, String>,
+    review: Option<ReviewList>,
 }
 
 /// Consecutive records of one unit.
@@ -490,8 +507,10 @@ impl Judge<'_, '_> {
             score: f32::NAN,
             p_value: f64::NAN,
             q_value: f64::NAN,
+            row_q_value: f64::NAN,
             verdict: Verdict::Unscanned,
             by_rows: false,
+            finding_p: None,
             findings: Vec::new(),
             raised: None,
         };
@@ -501,6 +520,7 @@ impl Judge<'_, '_> {
         let mut rank_p = fused.unwrap_or(1.0);
         let mut p_value = fused.map_or(1.0, |p| self.decision.p_value(p));
         let mut q_value = fused.map_or(1.0, |_| self.q_values.q_value(p_value));
+        judged.row_q_value = fused.map_or(f64::NAN, |_| q_value);
         let mut held = settings.hold_rows && fused.is_some() && q_value <= settings.fdr;
         judged.by_rows = held;
         for (idx, finding) in self.membership.of(ordinal) {
@@ -514,6 +534,8 @@ impl Judge<'_, '_> {
             if finding.action == Action::Quarantine {
                 held = true;
                 rank_p = rank_p.min(within_finding(finding.p_value, fused));
+                let least = judged.finding_p.unwrap_or(1.0);
+                judged.finding_p = Some(finding.p_value.min(least));
                 p_value = p_value.min(finding.p_value);
                 q_value = q_value.min(finding.p_value);
             }
@@ -554,6 +576,19 @@ impl Decided {
                     },
                 );
             }
+            if let Some(review) = &mut self.review {
+                let candidate = Candidate {
+                    ordinal,
+                    hash: row.hash,
+                    held: judged.verdict == Verdict::Quarantine,
+                    score: judged.score,
+                    p_value: judged.p_value,
+                    q_value: judged.q_value,
+                    row_q_value: judged.row_q_value,
+                    finding_p: judged.finding_p,
+                };
+                review.consider(candidate, &judged.findings, || judged.name.to_string());
+            }
             self.collected.add_record(&summary::Record {
                 ordinal,
                 row: &row,
@@ -592,8 +627,12 @@ struct JudgedRow {
     score: f32,
     p_value: f64,
     q_value: f64,
+    /// q-value of its own scores alone.
+    row_q_value: f64,
     verdict: Verdict,
     by_rows: bool,
+    /// Least p-value of the findings that hold it back.
+    finding_p: Option<f64>,
     findings: Vec<usize>,
     /// Scores of the detectors, where a finding raises that of a rule.
     raised: Option<Vec<f32>>,
@@ -613,6 +652,7 @@ impl JudgedRow {
             score: self.score,
             p_value: self.p_value,
             q_value: self.q_value,
+            row_q_value: self.row_q_value,
             verdict: self.verdict,
             detectors: self.raised.as_deref().unwrap_or(scores),
         }

@@ -11,11 +11,14 @@
 //! | `trusted` | records known to be good, beside the dataset |
 //! | [`mod@scan`] | the two passes and everything after them, in order |
 //! | `judge` | verdicts, and `scores/` |
+//! | `review` | the records that a person with a budget should look at |
+//! | [`spike`] | what a run would have caught of planted attacks |
 //! | `spill` | per-record scores on disk between the passes |
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
 //! | [`policy`] | verdicts and the gate |
 //! | `campaigns`, `counts` | findings with one cause, and how groups are spread over classes, sources and time |
-//! | `summary`, `examples`, `compare` | the report's content |
+//! | `summary`, `examples`, `compare`, `curve` | the report's content |
+//! | [`mod@explain`] | why a record of a finished run has its verdict |
 //!
 //! What is absent on purpose: no printing, no argument parsing, no file formats.
 
@@ -25,10 +28,12 @@ pub mod calibrate;
 mod campaigns;
 mod compare;
 mod counts;
+mod curve;
 mod embedder;
 pub mod error;
 mod evaluation;
 mod examples;
+pub mod explain;
 pub mod fuse;
 mod inspect;
 mod judge;
@@ -38,14 +43,17 @@ pub mod plan;
 pub mod policy;
 pub mod progress;
 mod redaction;
+mod review;
 pub mod scan;
 pub mod settings;
+pub mod spike;
 mod spill;
 mod summary;
 pub mod survey;
 mod trusted;
 
 pub use error::EngineError;
+pub use explain::{ExplainRequest, explain};
 pub use inspect::{Inspection, inspect};
 pub use pipeline::PipelineFile;
 pub use plan::{Plan, Planned};

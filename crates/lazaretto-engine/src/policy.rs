@@ -125,6 +125,7 @@ pub(crate) fn gate(rules: &[Rule], facts: &Facts<'_>) -> Gate {
             GateStatus::Incomplete => 3,
         },
         reasons,
+        evidence: facts.counts.quarantine > 0,
         summary: summary(facts),
     }
 }
@@ -176,10 +177,16 @@ fn verdict(rule: &Rule, facts: &Facts<'_>) -> Option<String> {
 fn summary(facts: &Facts<'_>) -> String {
     let counts = facts.counts;
     if counts.quarantine == 0 {
+        let scanned = if counts.unscanned > 0 || counts.unscanned_files > 0 {
+            " in what could be scanned"
+        } else {
+            ""
+        };
         return format!(
-            "no finding by detectors {} at FDR {} that holds a record back",
-            facts.detectors.join(", "),
-            facts.fdr
+            "no evidence of poisoning at FDR {} %{scanned}: no finding by detectors {} holds a record back, and no record stands out by itself",
+            // As people write it: 0.05 is 5, not 5.000000000000001.
+            (facts.fdr * 1e8).round() / 1e6,
+            facts.detectors.join(", ")
         );
     }
     let holding = facts

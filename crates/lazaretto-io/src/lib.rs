@@ -8,8 +8,9 @@
 //! | `decode` | the format readers behind one trait; the place for process isolation |
 //! | [`roles`] | what each column is for |
 //! | [`run_folder`], [`manifest`] | staging, committing, digests |
+//! | [`finished_run`] | a committed run, read back |
 //! | [`split`] | `clean/`, `quarantine/` and `unscanned/` |
-//! | [`scores`] | `scores/*.parquet` |
+//! | [`scores`], [`review`] | `scores/*.parquet`, `review.parquet` |
 //! | [`conservation`] | proof from the written files that nothing was lost |
 //!
 //! What is absent on purpose: no detector, no decision about a record, no printing.
@@ -20,8 +21,10 @@ mod decode;
 pub mod discover;
 pub mod error;
 pub mod findings;
+pub mod finished_run;
 pub mod manifest;
 mod parquet_sink;
+pub mod review;
 pub mod roles;
 pub mod run_folder;
 mod schema;
@@ -33,8 +36,10 @@ pub use dataset::{Dataset, OpenFile, OpenOptions, Unit};
 pub use decode::is_decoding;
 pub use discover::{Compression, Discovery, Format, InputFile, discover};
 pub use error::IoError;
-pub use findings::FindingsWriter;
+pub use findings::{FindingsWriter, ListedFinding};
+pub use finished_run::FinishedRun;
 pub use manifest::{FileDigest, Manifest, ModelDigest};
+pub use review::{ReviewRow, write_review};
 pub use roles::{GivenRoles, RolePlan, assign_roles};
 pub use run_folder::RunFolder;
 pub use scores::{RecordId, ScoreRow, ScoresWriter, score_batch};
