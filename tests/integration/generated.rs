@@ -17,7 +17,7 @@ fn assert_fresh(path: &str, command: &[&str]) {
 
 #[test]
 fn schemas_are_fresh() {
-    for of in ["pipeline", "report", "manifest"] {
+    for of in ["pipeline", "report", "manifest", "explanation"] {
         assert_fresh(&format!("schemas/{of}.schema.json"), &["schema", of]);
     }
 }

@@ -38,7 +38,7 @@ fn reports_and_manifests_follow_their_schemas() {
 
 #[test]
 fn the_schemas_refuse_what_is_none() {
-    for of in ["report", "manifest", "pipeline"] {
+    for of in ["report", "manifest", "pipeline", "explanation"] {
         let validator = jsonschema::validator_for(&schema(of)).unwrap();
         assert!(
             !validator.is_valid(&serde_json::json!({"unheard": 1})),

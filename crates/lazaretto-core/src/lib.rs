@@ -12,6 +12,7 @@ pub mod batch;
 pub mod canonical;
 pub mod detector;
 pub mod erased;
+pub mod explanation;
 pub mod finding;
 pub mod params;
 pub mod provenance;

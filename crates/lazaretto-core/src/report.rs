@@ -38,6 +38,12 @@ pub struct Report {
     pub findings: Vec<FindingReport>,
     /// The most suspicious records, highest score first; bounded in number.
     pub records: Vec<RecordReport>,
+    /// The records to review first, where a budget was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewReport>,
+    /// What this run would have caught of planted attacks, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<PowerReport>,
     /// Distribution of the fused score over all scanned records.
     pub scores: Histogram,
     /// Entries of public taxonomies that the findings refer to.
@@ -68,6 +74,9 @@ pub struct Gate {
     pub exit_code: u8,
     /// Reasons in words, one per rule of the policy that spoke.
     pub reasons: Vec<String>,
+    /// Whether anything was held back. False is an outcome of its own: no evidence of poisoning at
+    /// this false-discovery rate by these detectors, in what could be scanned.
+    pub evidence: bool,
     /// The outcome in one sentence ("no finding by detectors X at FDR q", never "clean").
     pub summary: String,
 }
@@ -102,6 +111,10 @@ pub struct SettingsReport {
     pub seed: u64,
     /// False-discovery rate of the row-level decision.
     pub fdr: f64,
+    /// Largest p-value of a finding whose records are held back.
+    pub finding_p: f64,
+    /// Whether single records are held back at `fdr`.
+    pub hold_rows: bool,
     /// The policy, in words, one rule a line.
     pub policy: Vec<String>,
     /// How scores become p-values and how these are fused, in words.
@@ -173,6 +186,8 @@ pub struct ModelFileReport {
 pub struct DatasetReport {
     /// The last component of the path that was scanned.
     pub name: String,
+    /// BLAKE3 over the paths and digests of its files: another version of the dataset has another.
+    pub version: String,
     /// Input files in path order.
     pub files: Vec<FileReport>,
     /// Files that were passed over on purpose, with the reason.
@@ -287,6 +302,8 @@ pub enum DetectorStatus {
 pub struct DetectorReport {
     /// Its id.
     pub id: String,
+    /// Its version: a higher one can give the same record another score.
+    pub version: u32,
     /// Its family.
     pub family: String,
     /// What it looks for, one line.
@@ -311,6 +328,9 @@ pub struct DetectorReport {
     pub findings: u64,
     /// Distribution of its scores.
     pub scores: Option<Histogram>,
+    /// Scores, ascending, each with its p-value; between two of them ln p is linear in the score.
+    /// Empty where its scores do not decide.
+    pub calibration: Vec<(f64, f64)>,
 }
 
 /// Counts over equally wide bins.
@@ -471,6 +491,97 @@ pub struct RecordReport {
     pub detectors: Vec<(String, f64)>,
     /// Ids of the findings it belongs to.
     pub findings: Vec<String>,
+}
+
+/// The records that a person who can look at so many should look at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewReport {
+    /// How many records were asked for.
+    pub budget: u64,
+    /// How many are on the list; all of them are in `review.parquet`.
+    pub listed: u64,
+    /// Of these, records held back.
+    pub held: u64,
+    /// Expected share of innocents on the list, in `0..=1`.
+    pub expected_error: f64,
+    /// Records on the list that findings hold back.
+    pub by_findings: u64,
+    /// Expected share of innocents among them.
+    pub by_findings_error: f64,
+    /// All other records on the list.
+    pub by_scores: u64,
+    /// Expected share of innocents among them, at most.
+    pub by_scores_error: f64,
+    /// How the shares are estimated, in words.
+    pub method: String,
+    /// The first records of the list; bounded in number.
+    pub records: Vec<ReviewRecord>,
+}
+
+/// A record on the review list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewRecord {
+    /// Its id.
+    pub record_id: String,
+    /// File it stands in.
+    pub file: String,
+    /// Row group (or batch) in the file.
+    pub row_group: u32,
+    /// Row in the row group.
+    pub row: u64,
+    /// Its verdict.
+    pub verdict: String,
+    /// Fused score in `0..=1`.
+    pub score: f32,
+    /// q-value.
+    pub q_value: f64,
+    /// Expected share of innocents among this record and all before it.
+    pub expected_error: f64,
+    /// Ids of the findings it belongs to.
+    pub findings: Vec<String>,
+}
+
+/// What a run like this one would have held back of attacks planted in a sample of the records that
+/// passed. It speaks of these attacks and of a sample of this size only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PowerReport {
+    /// Records of the sample.
+    pub records: u64,
+    /// Records that passed, of which it is a keyed sample.
+    pub of: u64,
+    /// Seed of the sample and of the attacks.
+    pub seed: u64,
+    /// The attacks, in a fixed order.
+    pub attacks: Vec<PowerAttack>,
+}
+
+/// A planted attack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PowerAttack {
+    /// A stable word.
+    pub id: String,
+    /// What was planted, in words.
+    pub planted: String,
+    /// By number of planted records, ascending.
+    pub results: Vec<PowerResult>,
+    /// Why (the larger sizes of) it was not measured.
+    pub not_measured: Option<String>,
+}
+
+/// What became of an attack of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PowerResult {
+    /// Records planted.
+    pub size: u64,
+    /// Of these, records held back.
+    pub held: u64,
+    /// Other records of the sample held back.
+    pub others_held: u64,
 }
 
 /// An entry of a public taxonomy.

@@ -594,7 +594,7 @@ fn large_list(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 }
 
 /// Strings, or lists of strings joined by line breaks.
-fn texts(array: &ArrayRef) -> Result<LargeStringArray, ArrowError> {
+pub(crate) fn texts(array: &ArrayRef) -> Result<LargeStringArray, ArrowError> {
     if !matches!(
         array.data_type(),
         DataType::List(_) | DataType::LargeList(_)
@@ -621,7 +621,7 @@ fn texts(array: &ArrayRef) -> Result<LargeStringArray, ArrowError> {
 }
 
 /// Splits chat turns into what was said to the model and what the model answered.
-fn chat(array: &ArrayRef) -> Result<(LargeStringArray, LargeStringArray), ArrowError> {
+pub(crate) fn chat(array: &ArrayRef) -> Result<(LargeStringArray, LargeStringArray), ArrowError> {
     let lists = large_list(array)?;
     let lists = lists.as_list::<i64>();
     let turns = lists.values().as_struct();

@@ -7,6 +7,7 @@ use lazaretto_io::IoError;
 use rayon::prelude::*;
 
 use crate::calibrate::{Conformal, Diagnosis, Null};
+use crate::curve::curve;
 use crate::error::EngineError;
 use crate::fuse::{QValues, Weights, weights_of};
 use crate::plan::Planned;
@@ -70,6 +71,14 @@ impl Calibrated {
     /// evidence, however extreme they are.
     pub(crate) fn rate(&self, p: f64) -> f64 {
         self.rates.as_ref().map_or(1.0, |rates| rates.q_value(p))
+    }
+
+    /// P-values of its scores as a table, for the report; empty where they do not take part.
+    pub(crate) fn table(&self) -> Vec<(f64, f64)> {
+        let Some((low, high)) = self.range.filter(|_| self.informs()) else {
+            return Vec::new();
+        };
+        curve(low, high, |score| self.p_value(score as f32).unwrap_or(1.0))
     }
 
     /// Which null its p-values are from, in words.

@@ -17,8 +17,8 @@ use lazaretto_core::{Finding, NO_TIME};
 use lazaretto_detectors::provenance::source_enrichment::SourceEnrichmentParams;
 use lazaretto_io::IoError;
 
-use crate::error::EngineError;
 use crate::calibrated::Calibrated;
+use crate::error::EngineError;
 use crate::plan::Planned;
 use crate::scan::Scan;
 use crate::spill::Spill;

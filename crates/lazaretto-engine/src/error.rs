@@ -97,6 +97,24 @@ pub enum EngineError {
         #[source]
         source: ProofError,
     },
+    /// A record that a run does not have.
+    #[error("find record `{record}`: the run has no such record")]
+    NoRecord {
+        /// The id as given.
+        record: String,
+        /// Ids that are nearly the same, nearest first.
+        near: Vec<String>,
+    },
+    /// An id that several records have.
+    #[error("tell records apart: {n_records} records have the id `{record}`")]
+    AmbiguousRecord {
+        /// The id as given.
+        record: String,
+        /// Number of records.
+        n_records: u64,
+        /// Where the first of them stand: digest, row group and row.
+        places: Vec<String>,
+    },
     /// The thread pool could not be made.
     #[error("start {threads} threads")]
     Threads {
@@ -146,6 +164,17 @@ impl EngineError {
             Self::Signature { .. } => Some(
                 "use a list that one of the trusted keys signed (`lazaretto sign FILE`); without `--trusted-key` it need not be signed".to_owned(),
             ),
+            Self::NoRecord { near, .. } if near.is_empty() => Some(
+                "ids are in the column `record_id` of `scores/`; without an id column they are DIGEST:ROW_GROUP:ROW".to_owned(),
+            ),
+            Self::NoRecord { near, .. } => {
+                let near: Vec<String> = near.iter().map(|id| format!("`{id}`")).collect();
+                Some(format!("did you mean {}?", near.join(", ")))
+            }
+            Self::AmbiguousRecord { places, .. } => Some(format!(
+                "give its place instead of the id, such as {}",
+                places.join(", ")
+            )),
             Self::Threads { .. } => Some("give a smaller number with `--threads`".to_owned()),
         }
     }

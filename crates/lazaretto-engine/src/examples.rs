@@ -159,7 +159,7 @@ fn example(
     }
 }
 
-fn text_of(array: &ArrayRef, row: usize) -> String {
+pub(crate) fn text_of(array: &ArrayRef, row: usize) -> String {
     let long_list = match array.data_type() {
         DataType::FixedSizeList(_, size) => usize::try_from(*size).unwrap_or(0),
         DataType::List(item) if item.data_type().is_numeric() => {
@@ -194,7 +194,7 @@ fn text_of(array: &ArrayRef, row: usize) -> String {
 }
 
 /// At most [`MAX_CHARS`] characters of `text`, around the first of `visible` that occurs.
-fn shorten(text: &str, visible: &[String]) -> String {
+pub(crate) fn shorten(text: &str, visible: &[String]) -> String {
     let n_chars = text.chars().count();
     if n_chars <= MAX_CHARS {
         return text.to_owned();

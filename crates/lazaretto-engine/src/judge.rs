@@ -19,6 +19,7 @@ use crate::combine::{Decided, Fused};
 use crate::error::EngineError;
 use crate::fuse::{score_of, within_finding};
 use crate::names::{Name, RecordNames};
+use crate::review::{Candidate, Review, ReviewList};
 use crate::scan::Scan;
 use crate::spill::{BLOCK_ROWS, Block, Row, Spill};
 use crate::summary;
@@ -35,6 +36,8 @@ pub(crate) struct Judged {
     pub(crate) units: Vec<(u64, usize)>,
     pub(crate) counts: Counts,
     pub(crate) summary: summary::Collected,
+    /// What to look at first, where a budget was given.
+    pub(crate) review: Option<Review>,
 }
 
 impl Decisions for Judged {
@@ -100,12 +103,14 @@ impl Scan<'_> {
             verdicts: Vec::with_capacity(spill.n_rows() as usize),
             notes: BTreeMap::new(),
             members: BTreeMap::new(),
+            review: self.request.settings.budget.map(ReviewList::new),
         };
         judge.write_scores(&mut ledger, run)?;
         let Ledger {
             verdicts,
             notes,
             members,
+            review,
             mut collected,
         } = ledger;
         collected
@@ -135,6 +140,7 @@ impl Scan<'_> {
                 .collect(),
             counts,
             summary: collected,
+            review: review.map(ReviewList::finish),
         })
     }
 }
@@ -209,6 +215,7 @@ struct Ledger {
     verdicts: Vec<Verdict>,
     notes: BTreeMap<u64, RecordNote>,
     members: BTreeMap<u64, String>,
+    review: Option<ReviewList>,
 }
 
 /// Consecutive records of one unit.
@@ -335,8 +342,10 @@ impl Judge<'_, '_> {
             score: f32::NAN,
             p_value: f64::NAN,
             q_value: f64::NAN,
+            row_q_value: f64::NAN,
             verdict: Verdict::Unscanned,
             by_rows: false,
+            finding_p: None,
             findings: Vec::new(),
             raised: None,
         };
@@ -346,6 +355,7 @@ impl Judge<'_, '_> {
         let mut rank_p = fused.ranking.unwrap_or(1.0);
         let (mut p_value, mut q_value) = fused.deciding.unwrap_or((1.0, 1.0));
         let decided = fused.deciding.is_some();
+        judged.row_q_value = if decided { q_value } else { f64::NAN };
         let mut held = settings.hold_rows && decided && q_value <= settings.fdr;
         judged.by_rows = held;
         for (idx, finding) in self.membership.of(ordinal) {
@@ -359,6 +369,8 @@ impl Judge<'_, '_> {
             if finding.action == Action::Quarantine {
                 held = true;
                 rank_p = rank_p.min(within_finding(finding.p_value, fused.ranking));
+                let least = judged.finding_p.unwrap_or(1.0);
+                judged.finding_p = Some(finding.p_value.min(least));
                 p_value = p_value.min(finding.p_value);
                 q_value = q_value.min(finding.p_value);
             }
@@ -399,6 +411,19 @@ impl Ledger {
                     },
                 );
             }
+            if let Some(review) = &mut self.review {
+                let candidate = Candidate {
+                    ordinal,
+                    hash: row.hash,
+                    held: judged.verdict == Verdict::Quarantine,
+                    score: judged.score,
+                    p_value: judged.p_value,
+                    q_value: judged.q_value,
+                    row_q_value: judged.row_q_value,
+                    finding_p: judged.finding_p,
+                };
+                review.consider(candidate, &judged.findings, || judged.name.to_string());
+            }
             self.collected.add_record(&summary::Record {
                 ordinal,
                 row: &row,
@@ -421,8 +446,12 @@ struct JudgedRow {
     score: f32,
     p_value: f64,
     q_value: f64,
+    /// q-value of its own scores alone.
+    row_q_value: f64,
     verdict: Verdict,
     by_rows: bool,
+    /// Least p-value of the findings that hold it back.
+    finding_p: Option<f64>,
     findings: Vec<usize>,
     /// Scores of the detectors, where a finding raises that of a rule.
     raised: Option<Vec<f32>>,
@@ -442,6 +471,7 @@ impl JudgedRow {
             score: self.score,
             p_value: self.p_value,
             q_value: self.q_value,
+            row_q_value: self.row_q_value,
             verdict: self.verdict,
             detectors: self.raised.as_deref().unwrap_or(scores),
         }

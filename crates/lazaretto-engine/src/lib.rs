@@ -13,13 +13,16 @@
 //! | [`mod@scan`] | the two passes and everything after them, in order |
 //! | `calibrated`, `combine` | each detector's null; one number per record, and what it decides |
 //! | `judge`, `names` | verdicts, and `scores/` |
+//! | `review` | the records that a person with a budget should look at |
+//! | [`spike`] | what a run would have caught of planted attacks |
 //! | `spill` | per-record scores on disk between the passes |
 //! | [`calibrate`], [`fuse`] | scores → p-values → one p-value per record → q-values |
 //! | `enrichment` | groups in which the evidence of detectors piles up: `source-enrichment` |
 //! | [`policy`] | verdicts and the gate |
 //! | `campaigns`, `counts` | findings with one cause, and how groups are spread over classes, sources and time |
 //! | [`mod@verify`], `seal` | whether a run folder may be read, and what its signature says |
-//! | `summary`, `examples`, `compare` | the report's content |
+//! | `summary`, `examples`, `compare`, `curve` | the report's content |
+//! | [`mod@explain`] | why a record of a finished run has its verdict |
 //!
 //! What is absent on purpose: no printing, no argument parsing, no file formats.
 
@@ -31,11 +34,13 @@ mod campaigns;
 mod combine;
 mod compare;
 mod counts;
+mod curve;
 mod embedder;
 mod enrichment;
 pub mod error;
 mod evaluation;
 mod examples;
+pub mod explain;
 pub mod fuse;
 mod inspect;
 mod judge;
@@ -47,10 +52,12 @@ pub mod policy;
 pub mod progress;
 mod provenance;
 mod redaction;
+mod review;
 pub mod scan;
 mod seal;
 pub mod settings;
 pub mod source_list;
+pub mod spike;
 mod spill;
 mod summary;
 pub mod survey;
@@ -59,6 +66,7 @@ mod trusted;
 pub mod verify;
 
 pub use error::EngineError;
+pub use explain::{ExplainRequest, explain};
 pub use inspect::{Inspection, inspect};
 pub use pipeline::PipelineFile;
 pub use plan::{Plan, Planned};

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::policy::Rule;
+use crate::review::MAX_BUDGET;
+use crate::spike::PowerSettings;
 
 /// Built-in pipelines by name, in the order in which they are listed.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -46,6 +48,10 @@ pub struct PipelineFile {
     /// False-discovery rate of the row-level decision, in `(0, 0.5]`. Default 0.05.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fdr: Option<f64>,
+    /// Number of records that somebody can review, in `1..=100000`: the best so many are listed with
+    /// their expected error. Changes no verdict. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u64>,
     /// Seed of all sampling. Default 0; give your own and keep it private when the data comes
     /// from people who may know this tool.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +99,9 @@ pub struct PipelineFile {
     pub features: FeatureSettings,
     /// What is held back, and when the gate fails.
     pub policy: PolicyOptions,
+    /// The spike test: which share of planted attacks the run would have held back.
+    #[serde(skip_serializing_if = "PowerOptions::is_default")]
+    pub power: PowerOptions,
 }
 
 /// A model that makes vectors of texts where the dataset has none, from a local folder; needs a build with
@@ -214,6 +223,56 @@ pub struct PolicyOptions {
     pub hold_rows: Option<bool>,
 }
 
+/// The spike test. It scans a sample of the records once per attack and size, and changes no verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PowerOptions {
+    /// Whether it runs. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<bool>,
+    /// Most records of the sample, in `200..=200000`. Default 20000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<usize>,
+    /// Numbers of records planted, at most eight, each in `1..=10000`. Default
+    /// `[10, 25, 50, 100, 250]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<Vec<usize>>,
+}
+
+impl PowerOptions {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The settings of a spike test that runs.
+    pub(crate) fn checked(self) -> Option<PowerSettings> {
+        let mut sizes = self.sizes.unwrap_or_else(|| vec![10, 25, 50, 100, 250]);
+        sizes.sort_unstable();
+        sizes.dedup();
+        let records = self.records.unwrap_or(20_000);
+        (self.run == Some(true)).then_some(PowerSettings { records, sizes })
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Some(records) = self.records
+            && !(200..=200_000).contains(&records)
+        {
+            let message = format!("`{records}` is out of range, expected a value in 200..=200000");
+            problems.push(Problem::new("power.records", message));
+        }
+        if let Some(sizes) = &self.sizes
+            && (sizes.is_empty()
+                || sizes.len() > 8
+                || sizes.iter().any(|size| !(1..=10_000).contains(size)))
+        {
+            let message = "expected one to eight numbers in 1..=10000";
+            problems.push(Problem::new("power.sizes", message));
+        }
+        problems
+    }
+}
+
 /// One thing that cannot be used as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -271,6 +330,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
     let known = [
         "description",
         "fdr",
+        "budget",
         "seed",
         "memory",
         "threads",
@@ -287,11 +347,13 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
         "parameters",
         "features",
         "policy",
+        "power",
     ];
     for (key, value) in table {
         match key.as_str() {
             "description" => reader.take(&key, value, &mut file.description),
             "fdr" => reader.take(&key, value, &mut file.fdr),
+            "budget" => reader.take(&key, value, &mut file.budget),
             "seed" => reader.take(&key, value, &mut file.seed),
             "memory" => reader.take(&key, value, &mut file.memory),
             "threads" => reader.take(&key, value, &mut file.threads),
@@ -308,6 +370,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
             "parameters" => reader.take(&key, value, &mut file.parameters),
             "features" => reader.section(&key, value, &mut file.features),
             "policy" => reader.section(&key, value, &mut file.policy),
+            "power" => reader.section(&key, value, &mut file.power),
             _ => reader.0.push(Problem::new(
                 key.as_str(),
                 format!("unknown key{}", suggestion(&key, known)),
@@ -390,6 +453,15 @@ pub fn structure_problems(file: &PipelineFile) -> Vec<Problem> {
             format!("`{fdr}` is out of range, expected a value in (0, 0.5]"),
         ));
     }
+    if let Some(budget) = file.budget
+        && !(1..=MAX_BUDGET).contains(&budget)
+    {
+        problems.push(Problem::new(
+            "budget",
+            format!("`{budget}` is out of range, expected a value in 1..={MAX_BUDGET}"),
+        ));
+    }
+    problems.extend(file.power.problems());
     if let Some(p) = file.policy.finding_p
         && !(p > 0.0 && p <= 0.1)
     {

@@ -170,6 +170,7 @@ pub(crate) fn gate(rules: &[Rule], facts: &Facts<'_>) -> Gate {
             GateStatus::Incomplete => 3,
         },
         reasons,
+        evidence: facts.counts.quarantine > 0,
         summary: summary(facts),
     }
 }
@@ -186,11 +187,15 @@ pub(crate) fn recheck(settings: &Settings, report: &Report, rules_then: &[String
         .filter(|detector| detector.status == DetectorStatus::Ran)
         .map(|detector| detector.id.clone())
         .collect();
+    let by_file = by_file(&report.dataset.files);
+    let by_partition = by_partition(&report.dataset.files);
     let facts = Facts {
         counts: &report.counts,
         findings: &report.findings,
         classes: &report.dataset.classes,
         sources: &report.dataset.sources,
+        files: &by_file,
+        partitions: &by_partition,
         detectors: &detectors,
         fdr: report.settings.fdr,
     };
@@ -198,7 +203,8 @@ pub(crate) fn recheck(settings: &Settings, report: &Report, rules_then: &[String
         reasons.extend(verdict(rule, &facts));
         let is_cut = facts.sources.len() >= MAX_GROUPS;
         let then = rules_then.contains(&rule.to_string());
-        if matches!(rule, Rule::GroupShare(_)) && is_cut && !then {
+        let of_sources = matches!(rule, Rule::GroupShare(None | Some(GroupKind::Source), _));
+        if of_sources && is_cut && !then {
             reasons.push(format!(
                 "`{rule}` cannot be told of all sources, scan under this policy"
             ));
@@ -341,10 +347,16 @@ pub(crate) fn by_partition(files: &[FileReport]) -> Vec<GroupReport> {
 fn summary(facts: &Facts<'_>) -> String {
     let counts = facts.counts;
     if counts.quarantine == 0 {
+        let scanned = if counts.unscanned > 0 || counts.unscanned_files > 0 {
+            " in what could be scanned"
+        } else {
+            ""
+        };
         return format!(
-            "no finding by detectors {} at FDR {} that holds a record back",
-            facts.detectors.join(", "),
-            facts.fdr
+            "no evidence of poisoning at FDR {} %{scanned}: no finding by detectors {} holds a record back, and no record stands out by itself",
+            // As people write it: 0.05 is 5, not 5.000000000000001.
+            (facts.fdr * 1e8).round() / 1e6,
+            facts.detectors.join(", ")
         );
     }
     let holding = facts

@@ -16,7 +16,7 @@ use lazaretto_features::{FeatureFit, FeatureModel};
 use lazaretto_io::{
     Conservation, Dataset, FileDigest, FindingsWriter, IoError, Manifest, OpenOptions, RolePlan,
     RunFolder, Seal, assign_roles, check_conservation, check_recorded, discover, manifest,
-    split_file, write_unscanned_reasons,
+    split_file, write_review, write_unscanned_reasons,
 };
 use lazaretto_patterns::redact;
 use lazaretto_proof::{Day, SecretKey, Trust};
@@ -41,6 +41,7 @@ use crate::redaction;
 use crate::seal;
 use crate::settings::Settings;
 use crate::source_list::LoadedList;
+use crate::spike;
 use crate::spill::{Row, Spill, SpillWriter};
 use crate::summary;
 use crate::survey::survey;
@@ -141,6 +142,20 @@ pub fn scan_with(
     pool(&request.settings)?.install(|| staged(request, Some(model), progress, render))
 }
 
+/// [`scan`] inside the pool of another scan.
+pub(crate) fn scan_in_pool(
+    request: &ScanRequest,
+    progress: &dyn Progress,
+    render: &(dyn Fn(&Report) -> Vec<ReportFile> + Sync),
+) -> Result<Outcome, EngineError> {
+    staged(
+        request,
+        embedder::load(&request.settings)?,
+        progress,
+        render,
+    )
+}
+
 fn staged(
     request: &ScanRequest,
     model: Option<Model>,
@@ -231,7 +246,7 @@ pub(crate) struct Scan<'a> {
     pub(crate) evaluation: Option<&'a Dataset>,
     /// The model for vectors of texts, where one was given.
     pub(crate) embedder: Option<&'a Installed>,
-    key: RecordKey,
+    pub(crate) key: RecordKey,
     /// Why a unit is unscanned.
     pub(crate) unscanned: BTreeMap<usize, String>,
 }
@@ -318,6 +333,9 @@ impl<'a> Scan<'a> {
         give_back();
         let examples = scan.examples(&mut judged, &nearest)?;
         clock.lap("judge");
+        let measure = |power| spike::measure(&scan, &judged.verdicts, power, &scratch);
+        let power = settings.power.as_ref().map(measure).transpose()?;
+        clock.lap("spike test");
         let inputs = summary::Inputs {
             name,
             skipped,
@@ -328,6 +346,7 @@ impl<'a> Scan<'a> {
             judged: &judged,
             nearest: &nearest,
             examples: &examples,
+            power,
         };
         let (report, written) = rayon::join(
             || summary::report(&scan, &inputs),
@@ -896,6 +915,9 @@ impl<'a> Scan<'a> {
             writer.append(&finding_id(idx), finding, &names);
         }
         writer.finish()?;
+        if let Some(review) = &judged.review {
+            write_review(run, &review.rows(self.dataset))?;
+        }
         Ok(())
     }
 

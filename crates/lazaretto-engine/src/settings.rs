@@ -14,6 +14,7 @@ use crate::pipeline::{
     DecodingOptions, EmbedderOptions, PipelineFile, Problem, parse_bytes, structure_problems,
 };
 use crate::policy::{DEFAULT_RULES, Rule};
+use crate::spike::PowerSettings;
 
 /// Least memory of a decoder when none is given.
 const LEAST_DECODER_MEMORY: u64 = 512 << 20;
@@ -60,6 +61,10 @@ pub struct Settings {
     pub parameters: BTreeMap<String, Value>,
     /// Sizes of the shared features.
     pub features: FeatureSettings,
+    /// Number of records that somebody can review; no verdict depends on it.
+    pub budget: Option<u64>,
+    /// How the spike test runs, when it does; no verdict depends on it.
+    pub power: Option<PowerSettings>,
     /// Rules under which the gate fails.
     pub rules: Vec<Rule>,
     /// Largest corrected p-value of a finding that holds records back.
@@ -162,6 +167,8 @@ impl Settings {
             skip: file.detectors.skip,
             parameters: file.parameters,
             features: file.features,
+            budget: file.budget,
+            power: file.power.checked(),
             rules,
             finding_p: file.policy.finding_p.unwrap_or(0.05),
             hold_rows: file.policy.hold_rows.unwrap_or(true),

@@ -5,11 +5,12 @@ use std::io;
 
 use lazaretto_core::report::{
     ColumnReport, DatasetReport, DecodingReport, DetectorReport, DetectorStatus, FileReport,
-    FindingReport, GroupReport, Histogram, RecordReport, Report, SCHEMA, SandboxReport,
-    SettingsReport, SkippedReport, TagReport,
+    FindingReport, GroupReport, Histogram, PowerReport, RecordReport, Report, SCHEMA,
+    SandboxReport, SettingsReport, SkippedReport, TagReport,
 };
 use lazaretto_core::{Finding, NO_TIME, ScoreKind, Verdict, taxonomy};
 use lazaretto_detectors::REGISTRY;
+use lazaretto_io::Dataset;
 
 use crate::assemble::Assembler;
 use crate::beside;
@@ -273,6 +274,8 @@ pub(crate) struct Inputs<'i, 'a> {
     pub(crate) nearest: &'i [Vec<u64>],
     /// The records to show, read.
     pub(crate) examples: &'i Examples,
+    /// What the spike test found, where one was asked for.
+    pub(crate) power: Option<PowerReport>,
 }
 
 /// The records that the report shows, or that its findings quote.
@@ -361,6 +364,8 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
             pipeline_hash: settings.hash(),
             seed: settings.seed,
             fdr: settings.fdr,
+            finding_p: settings.finding_p,
+            hold_rows: settings.hold_rows,
             policy: policy_in_words(scan, collected),
             embedder: scan.embedder.map(Installed::report),
             decoding: decoding_report(scan),
@@ -374,6 +379,12 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
         detectors: detector_reports(scan, inputs),
         campaigns,
         records: records.collect(),
+        review: inputs
+            .judged
+            .review
+            .as_ref()
+            .map(|review| review.report(scan.dataset)),
+        power: inputs.power.clone(),
         scores: collected.fused.clone(),
         taxonomy: tags
             .into_iter()
@@ -504,6 +515,7 @@ fn dataset_report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> DatasetReport {
     sources.truncate(MAX_GROUPS);
     DatasetReport {
         name: inputs.name.clone(),
+        version: version(dataset),
         files: files.collect(),
         skipped: inputs.skipped.clone(),
         trusted: scan.trusted.map(TrustedData::report).unwrap_or_default(),
@@ -514,12 +526,25 @@ fn dataset_report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> DatasetReport {
     }
 }
 
+/// BLAKE3 over paths and digests of the files, which are in path order.
+fn version(dataset: &Dataset) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for file in dataset.files() {
+        // Lengths first, so that no path can pass for a path and a digest.
+        hasher.update(&(file.input.relative.len() as u64).to_le_bytes());
+        hasher.update(file.input.relative.as_bytes());
+        hasher.update(&file.input.digest);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 fn detector_reports(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Vec<DetectorReport> {
     let collected = &inputs.judged.summary;
     let report = |registration: &lazaretto_detectors::Registration| {
         let spec = registration.spec;
         let mut report = DetectorReport {
             id: spec.id.to_owned(),
+            version: spec.state_version,
             family: spec.family.name().to_owned(),
             summary: spec.summary.to_owned(),
             status: DetectorStatus::Ran,
@@ -531,6 +556,7 @@ fn detector_reports(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Vec<DetectorRep
             scored: 0,
             findings: 0,
             scores: None,
+            calibration: Vec::new(),
         };
         let same = |planned: &Planned| planned.detector.spec().id == spec.id;
         if let Some(over) = scan.plan.passed_over.iter().find(|over| over.id == spec.id) {
@@ -554,6 +580,7 @@ fn detector_reports(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Vec<DetectorRep
                 report.null = Some(calibrated.basis());
                 report.diagnosis = calibrated.diagnosis().map(|found| found.to_string());
             }
+            report.calibration = calibrated.table();
             report.scored = collected.scored[idx];
             report.scores = (report.scored > 0).then(|| collected.detectors[idx].clone());
             report.findings = collected

@@ -169,6 +169,24 @@ pub enum IoError {
         /// The encoder's words.
         reason: String,
     },
+    /// A folder that is not the folder of a finished run, or not of this version.
+    #[error("read the run `{path}`: {reason}")]
+    NoRun {
+        /// The folder, or the file in it.
+        path: PathBuf,
+        /// What is missing or strange.
+        reason: String,
+    },
+    /// A file of a finished run is not what its manifest says.
+    #[error("trust the run `{path}`: `{file}` {detail}")]
+    RunChanged {
+        /// The run folder.
+        path: PathBuf,
+        /// The file, relative to it.
+        file: String,
+        /// How it differs.
+        detail: String,
+    },
     /// What was written is not what was read.
     #[error("account for every record of `{file}`{location}: {detail}")]
     Conservation {
@@ -263,6 +281,12 @@ impl IoError {
             }
             Self::SandboxIncomplete { .. } => {
                 "leave out `--require-sandbox`, or use Linux on x86-64 or Arm with Landlock (5.13 or newer)".to_owned()
+            }
+            Self::NoRun { .. } => {
+                "give the folder that `lazaretto scan --out` made, with this version".to_owned()
+            }
+            Self::RunChanged { .. } => {
+                "do not use this run; scan the dataset again into another folder".to_owned()
             }
             Self::Encode { .. } | Self::Interrupted => return None,
         })

@@ -1,15 +1,17 @@
-//! `findings.parquet`: one row per finding, with the ids of its records.
+//! `findings.parquet`: one row per finding, with the ids of its records and where `scores/` lists them.
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float64Builder, ListBuilder, RecordBatch, StringBuilder, UInt64Builder,
+    Array as _, ArrayRef, AsArray as _, Float64Builder, ListBuilder, RecordBatch, StringBuilder,
+    UInt64Builder,
 };
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt64Type};
 use lazaretto_core::{Action, Finding};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
@@ -23,6 +25,7 @@ pub struct FindingsWriter {
     p_values: Float64Builder,
     sizes: UInt64Builder,
     records: ListBuilder<StringBuilder>,
+    rows: ListBuilder<UInt64Builder>,
 }
 
 /// String columns, in the order of `texts`.
@@ -47,6 +50,7 @@ impl FindingsWriter {
             p_values: Float64Builder::new(),
             sizes: UInt64Builder::new(),
             records: ListBuilder::new(StringBuilder::new()),
+            rows: ListBuilder::new(UInt64Builder::new()),
         }
     }
 
@@ -77,6 +81,8 @@ impl FindingsWriter {
             self.records.values().append_value(id);
         }
         self.records.append(true);
+        self.rows.values().append_slice(&finding.records);
+        self.rows.append(true);
     }
 
     /// Writes the file.
@@ -97,6 +103,9 @@ impl FindingsWriter {
         let records: ArrayRef = Arc::new(self.records.finish());
         fields.push(Field::new("record_ids", records.data_type().clone(), false));
         columns.push(records);
+        let rows: ArrayRef = Arc::new(self.rows.finish());
+        fields.push(Field::new("rows", rows.data_type().clone(), false));
+        columns.push(rows);
         let path = self.path;
         let encode = |reason: String| IoError::Encode {
             path: path.display().to_string(),
@@ -117,4 +126,88 @@ impl FindingsWriter {
             .map_err(|error| encode(error.to_string()))?;
         Ok(())
     }
+}
+
+/// A finding as `findings.parquet` tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedFinding {
+    /// Its id in the report.
+    pub id: String,
+    /// The detector that made it.
+    pub detector: String,
+    /// What was found, a stable word.
+    pub kind: String,
+    /// How bad it would be, a word.
+    pub severity: String,
+    /// Whether it holds its records back; otherwise it is for review.
+    pub holds: bool,
+    /// One sentence.
+    pub title: String,
+    /// The class the attack aims at.
+    pub target_class: Option<String>,
+    /// Numbers behind the sentence, as JSON.
+    pub evidence: String,
+    /// See [`Finding::p_value`].
+    pub p_value: f64,
+    /// Number of records.
+    pub n_records: u64,
+}
+
+/// Findings of the record that `scores/` lists at `row`, counted from 0, in the order of the report.
+///
+/// # Errors
+/// [`IoError::Storage`] when the file cannot be read, [`IoError::NoRun`] when it is no list of findings.
+pub(crate) fn findings_of(path: &std::path::Path, row: u64) -> Result<Vec<ListedFinding>, IoError> {
+    /// Findings in memory at a time: each has the ids of all its records.
+    const BATCH: usize = 64;
+    let file = File::open(path).map_err(IoError::storage("read", path))?;
+    let strange = |reason: String| IoError::NoRun {
+        path: path.to_owned(),
+        reason,
+    };
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.with_batch_size(BATCH).build())
+        .map_err(|error| strange(error.to_string()))?;
+    let mut found = Vec::new();
+    for batch in reader {
+        let batch = batch.map_err(|error| strange(error.to_string()))?;
+        let column = |name: &str, wanted: &DataType| {
+            let column = batch.column_by_name(name);
+            column
+                .filter(|column| column.data_type() == wanted)
+                .ok_or_else(|| strange(format!("no column `{name}` of type `{wanted}`")))
+        };
+        let rows = batch
+            .column_by_name("rows")
+            .and_then(|rows| rows.as_list_opt::<i32>())
+            .filter(|rows| rows.value_type() == DataType::UInt64)
+            .ok_or_else(|| strange("no column `rows`: another version wrote it".to_owned()))?;
+        let texts = TEXTS
+            .iter()
+            .map(|name| Ok(column(name, &DataType::Utf8)?.as_string::<i32>()))
+            .collect::<Result<Vec<_>, IoError>>()?;
+        let p_values = column("p_value", &DataType::Float64)?.as_primitive::<Float64Type>();
+        let sizes = column("n_records", &DataType::UInt64)?.as_primitive::<UInt64Type>();
+        for idx in 0..batch.num_rows() {
+            let members = rows.value(idx);
+            let members = members.as_primitive::<UInt64Type>().values();
+            if members.binary_search(&row).is_err() {
+                continue;
+            }
+            let text = |column: usize| texts[column].value(idx).to_owned();
+            found.push(ListedFinding {
+                id: text(0),
+                detector: text(1),
+                kind: text(2),
+                severity: text(3),
+                holds: texts[4].value(idx) == "quarantine",
+                title: text(5),
+                target_class: texts[6].is_valid(idx).then(|| text(6)),
+                evidence: text(7),
+                p_value: p_values.value(idx),
+                n_records: sizes.value(idx),
+            });
+        }
+    }
+    Ok(found)
 }

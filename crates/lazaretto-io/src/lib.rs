@@ -9,8 +9,9 @@
 //! | `decode` | the format readers behind one trait; the place for process isolation |
 //! | [`roles`] | what each column is for |
 //! | [`run_folder`], [`manifest`] | staging, committing, digests |
+//! | [`finished_run`] | a committed run, read back |
 //! | [`split`] | `clean/`, `quarantine/` and `unscanned/` |
-//! | [`scores`] | `scores/*.parquet` |
+//! | [`scores`], [`review`] | `scores/*.parquet`, `review.parquet` |
 //! | [`conservation`] | proof from the written files that nothing was lost |
 //! | [`verify`] | whether a finished run folder is what its manifest says |
 //!
@@ -22,9 +23,11 @@ mod decode;
 pub mod discover;
 pub mod error;
 pub mod findings;
+pub mod finished_run;
 pub mod manifest;
 mod parquet_sink;
 pub mod recorded;
+pub mod review;
 pub mod roles;
 pub mod run_folder;
 mod schema;
@@ -38,9 +41,11 @@ pub use decode::is_decoding;
 pub use decode::isolated::{DecoderLimits, Isolation, SandboxLevel, serve_decoder};
 pub use discover::{Compression, Discovery, Format, InputFile, discover};
 pub use error::IoError;
-pub use findings::FindingsWriter;
+pub use findings::{FindingsWriter, ListedFinding};
+pub use finished_run::FinishedRun;
 pub use manifest::{FileDigest, Manifest, ModelDigest};
 pub use recorded::check_recorded;
+pub use review::{ReviewRow, write_review};
 pub use roles::{GivenRoles, RolePlan, assign_roles, names_a_source};
 pub use run_folder::{Access, RunFolder, Seal};
 pub use scores::{RecordId, ScoreRow, ScoresWriter, score_batch};

@@ -52,6 +52,9 @@ pub struct ScoreRow<'a> {
     pub p_value: f64,
     /// q-value; NaN (null) when it was not judged.
     pub q_value: f64,
+    /// q-value by the record's own scores alone, whatever findings say; NaN (null) when no detector
+    /// that decides scored it.
+    pub row_q_value: f64,
     /// The decision.
     pub verdict: Verdict,
     /// Score of each detector in the order given to [`ScoresWriter::create`]; NaN is null.
@@ -98,7 +101,7 @@ impl ScoresWriter {
     }
 
     /// Schema of the batches: `record_id`, `row_hash`, `file`, `row_group`, `row`, `score`,
-    /// `p_value`, `q_value`, `verdict`, then one nullable `f32` per detector.
+    /// `p_value`, `q_value`, `row_q_value`, `verdict`, then one nullable `f32` per detector.
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
@@ -199,6 +202,7 @@ fn schema(detectors: &[&str], integer_ids: bool) -> SchemaRef {
         Field::new("score", DataType::Float32, true),
         Field::new("p_value", DataType::Float64, true),
         Field::new("q_value", DataType::Float64, true),
+        Field::new("row_q_value", DataType::Float64, true),
         Field::new("verdict", DataType::Utf8, false),
     ];
     let mut detectors = detectors.to_vec();
@@ -237,7 +241,7 @@ fn properties(schema: &SchemaRef) -> WriterProperties {
 /// # Errors
 /// As [`ScoresWriter::append_rows`].
 pub fn score_batch(schema: &SchemaRef, rows: &[ScoreRow<'_>]) -> Result<RecordBatch, IoError> {
-    const FIXED: usize = 9;
+    const FIXED: usize = 10;
     let detectors = schema.fields().len() - FIXED;
     if let Some(row) = rows.iter().find(|row| row.detectors.len() != detectors) {
         return Err(encode(format!(
@@ -272,6 +276,11 @@ pub fn score_batch(schema: &SchemaRef, rows: &[ScoreRow<'_>]) -> Result<RecordBa
         Arc::new(
             rows.iter()
                 .map(|row| double(row.q_value))
+                .collect::<Float64Array>(),
+        ),
+        Arc::new(
+            rows.iter()
+                .map(|row| double(row.row_q_value))
                 .collect::<Float64Array>(),
         ),
         Arc::new(StringArray::from_iter_values(
@@ -337,7 +346,7 @@ mod tests {
     fn write(out: &std::path::Path, batch_rows: usize) -> Vec<u8> {
         let run = RunFolder::stage(out).unwrap();
         let mut writer = ScoresWriter::create(&run, &["knn-distance", "ecod"], true).unwrap();
-        assert_eq!(writer.schema().field(9).name(), "ecod");
+        assert_eq!(writer.schema().field(10).name(), "ecod");
         let rows: Vec<ScoreRow<'_>> = (0..70_000_u32)
             .map(|idx| ScoreRow {
                 record_id: RecordId::Integer(i64::from(idx)),
@@ -348,6 +357,7 @@ mod tests {
                 score: 0.5,
                 p_value: 0.1,
                 q_value: f64::NAN,
+                row_q_value: f64::NAN,
                 verdict: Verdict::Pass,
                 detectors: &[f32::NAN, 2.0],
             })

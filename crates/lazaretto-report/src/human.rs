@@ -6,6 +6,7 @@ use lazaretto_core::Severity;
 use lazaretto_core::report::{DetectorStatus, FindingReport, GateStatus, Report};
 
 use crate::inert::{line, shorten};
+use crate::power::Power;
 use crate::wording;
 
 /// Campaigns of several findings that are written out.
@@ -43,6 +44,8 @@ pub(crate) fn report(report: &Report, color: bool) -> String {
     verdict(&mut out, report, &paint);
     campaigns(&mut out, report, &paint);
     findings(&mut out, report, &paint);
+    review(&mut out, report, &paint);
+    power(&mut out, report, &paint);
     unscanned(&mut out, report, &paint);
     detectors(&mut out, report, &paint);
     where_to_look(&mut out, report, &paint);
@@ -126,6 +129,26 @@ fn one_finding(out: &mut String, finding: &FindingReport, paint: &Paint) {
         wording::p_value(finding.p_value),
     );
     let _ = writeln!(out, "           {}", paint.apply(DIM, &facts));
+}
+
+fn review(out: &mut String, report: &Report, paint: &Paint) {
+    if let Some(review) = &report.review {
+        let _ = writeln!(out, "\n{}", paint.apply(BOLD, "Review list"));
+        let _ = writeln!(out, "  {} (review.parquet)", wording::review(review));
+    }
+}
+
+fn power(out: &mut String, report: &Report, paint: &Paint) {
+    let Some(power) = report.power.as_ref().map(Power::new) else {
+        return;
+    };
+    let title = "Spike test: share of planted records that would have been held back";
+    let _ = writeln!(out, "\n{}", paint.apply(BOLD, title));
+    for row in &power.rows {
+        let _ = writeln!(out, "  {}", text(&power.line(row)));
+    }
+    let note = line(&power.sentence);
+    let _ = writeln!(out, "  {}", paint.apply(DIM, &note));
 }
 
 fn unscanned(out: &mut String, report: &Report, paint: &Paint) {

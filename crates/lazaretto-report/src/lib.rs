@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod explanation;
 mod highlight;
 mod histogram;
 mod human;
@@ -22,6 +23,7 @@ mod json;
 mod junit;
 mod markdown;
 mod page;
+mod power;
 #[cfg(test)]
 mod sample;
 mod sarif;
@@ -29,6 +31,7 @@ mod sarif;
 mod tests;
 mod wording;
 
+use lazaretto_core::explanation::Explanation;
 use lazaretto_core::report::Report;
 
 /// `report.json`: the whole report, indented, with a stable order of keys and a final line break.
@@ -86,6 +89,24 @@ pub fn junit(report: &Report) -> String {
 #[must_use]
 pub fn human(report: &Report, color: bool) -> String {
     human::report(report, color)
+}
+
+/// `lazaretto explain` on a terminal. With `color` it carries ANSI colours, and nothing else acts.
+#[must_use]
+pub fn explanation(explanation: &Explanation, color: bool) -> String {
+    explanation::human(explanation, color)
+}
+
+/// `lazaretto explain --format json`; valid against [`explanation_schema`].
+#[must_use]
+pub fn explanation_json(explanation: &Explanation) -> String {
+    explanation::json(explanation)
+}
+
+/// The JSON Schema of [`explanation_json`].
+#[must_use]
+pub fn explanation_schema() -> String {
+    explanation::schema()
 }
 
 /// Text from data as it may stand in a line of terminal output: control, escape, bidi and

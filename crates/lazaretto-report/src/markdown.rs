@@ -10,6 +10,7 @@ use lazaretto_core::report::{
 use crate::inert::{
     link, markdown as prose, markdown_cell as cell, markdown_code as code, shorten,
 };
+use crate::power::Power;
 use crate::wording::{self, MAX_NAME, quoted};
 
 /// Campaigns that are written out.
@@ -33,6 +34,8 @@ pub(crate) fn report(report: &Report) -> String {
     campaigns(&mut out, report);
     findings(&mut out, report);
     records(&mut out, report);
+    review(&mut out, report);
+    power(&mut out, report);
     detectors(&mut out, report);
     dataset(&mut out, report);
     settings(&mut out, report);
@@ -155,6 +158,62 @@ fn one_finding(out: &mut String, finding: &FindingReport) {
     for example in finding.examples.iter().take(MAX_EXAMPLES) {
         one_example(out, example);
     }
+}
+
+fn review(out: &mut String, report: &Report) {
+    let Some(review) = &report.review else {
+        return;
+    };
+    let _ = writeln!(out, "## Review list\n");
+    let _ = writeln!(
+        out,
+        "{}. The whole list is in `review.parquet`.\n",
+        wording::review(review)
+    );
+    let _ = writeln!(out, "{}\n", sentence(&review.method));
+    let _ = writeln!(
+        out,
+        "| rank | record | verdict | q | expected error so far | findings |"
+    );
+    let _ = writeln!(out, "| ---: | --- | --- | ---: | ---: | --- |");
+    for (record, rank) in review.records.iter().take(MAX_RECORDS).zip(1..) {
+        let _ = writeln!(
+            out,
+            "| {rank} | {} | {} | {} | {} | {} |",
+            cell(&shorten(&record.record_id, MAX_NAME)),
+            prose(&shorten(&record.verdict, MAX_NAME)),
+            wording::p_value(record.q_value),
+            wording::share(record.expected_error),
+            prose(&shorten(&record.findings.join(", "), MAX_NAME))
+        );
+    }
+    out.push('\n');
+}
+
+fn power(out: &mut String, report: &Report) {
+    let Some(power) = report.power.as_ref().map(Power::new) else {
+        return;
+    };
+    let _ = writeln!(out, "## Spike test\n");
+    let _ = writeln!(out, "{}\n", sentence(&power.sentence));
+    let sizes: Vec<String> = power.sizes.iter().map(|&n| wording::count(n)).collect();
+    if !power.rows.is_empty() {
+        let _ = writeln!(out, "| attack | {} |", sizes.join(" | "));
+        let _ = writeln!(out, "| --- |{}", " ---: |".repeat(sizes.len()));
+    }
+    for row in &power.rows {
+        let _ = writeln!(
+            out,
+            "| {}: {} | {} |",
+            cell(&shorten(row.id, MAX_NAME)),
+            sentence(row.planted),
+            row.cells.join(" | ")
+        );
+    }
+    if !power.not_measured.is_empty() {
+        let _ = writeln!(out, "\nNot measured: {}.", sentence(&power.not_measured));
+    }
+    out.push('\n');
 }
 
 fn evidence(value: &serde_json::Value) -> String {

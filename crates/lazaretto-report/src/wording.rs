@@ -5,6 +5,7 @@
 
 use lazaretto_core::report::{
     CampaignReport, DetectorReport, DetectorStatus, FindingReport, GateStatus, GroupCount, Report,
+    ReviewReport,
 };
 use lazaretto_core::{Action, Severity};
 use serde_json::Value;
@@ -290,6 +291,32 @@ pub(crate) fn campaign_facts(campaign: &CampaignReport) -> Vec<String> {
         facts.push(format!("in common: {}", campaign.links.join(", ")));
     }
     facts
+}
+
+/// The review list in a sentence.
+pub(crate) fn review(review: &ReviewReport) -> String {
+    let mut parts = Vec::new();
+    if review.by_findings > 0 {
+        parts.push(format!(
+            "{} by findings (about {})",
+            count(review.by_findings),
+            share(review.by_findings_error)
+        ));
+    }
+    if review.by_scores > 0 {
+        parts.push(format!(
+            "{} by their own scores (at most {})",
+            count(review.by_scores),
+            share(review.by_scores_error)
+        ));
+    }
+    format!(
+        "{} to review, of them {} held back; expected share of innocents {}: {}",
+        counted(review.listed, "record"),
+        count(review.held),
+        share(review.expected_error),
+        parts.join(", ")
+    )
 }
 
 /// What the policy did with the records of a finding.

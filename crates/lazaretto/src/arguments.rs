@@ -56,6 +56,9 @@ pub(crate) enum Command {
     Scan(ScanOptions),
     /// Show what a dataset is and how it would be scanned.
     Inspect(InspectOptions),
+    /// Say why a record of a finished run has its verdict, what would have to change for another
+    /// one, and which clean records are nearest to it.
+    Explain(ExplainOptions),
     /// List the detectors, or document one.
     Detectors(DetectorsOptions),
     /// Write a commented pipeline file for a dataset.
@@ -200,6 +203,14 @@ pub(crate) struct ScanOptions {
     /// False-discovery rate among single records held back, in (0, 0.5] [default: 0.05].
     #[arg(long, value_name = "Q")]
     fdr: Option<f64>,
+    /// List the best N records for somebody who can review so many, with the share of innocents to
+    /// be expected among them; N in 1..=100000. Changes no verdict.
+    #[arg(long, value_name = "N")]
+    budget: Option<u64>,
+    /// Run the spike test: plant attacks in a sample of the records and tell which share this run
+    /// would have held back. Takes as long as some 20 scans of up to 20,000 records.
+    #[arg(long)]
+    power: bool,
     /// When the gate fails; may be repeated: `never`, `low`, `medium`, `high`, `critical` (a
     /// finding of at least this severity holds records back), `quarantine`, `quarantine>N`,
     /// `quarantine>P%`, `group>P%` (share of one class, source, file or partition; `class>P%` and so on for one kind)
@@ -226,6 +237,23 @@ pub(crate) struct InspectOptions {
     /// Records that are profiled.
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub(crate) sample: usize,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExplainOptions {
+    /// Run folder of a finished scan.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// Id of the record, as in the column `record_id` of `scores/`; or its place, as
+    /// DIGEST:ROW_GROUP:ROW with the first 16 digits of the file's BLAKE3.
+    #[arg(value_name = "RECORD_ID", allow_negative_numbers = true)]
+    pub(crate) record: String,
+    /// Number of near clean records to show, in 0..=100.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) nearest: usize,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -265,6 +293,8 @@ pub(crate) enum SchemaOf {
     Pipeline,
     /// `report.json`.
     Report,
+    /// What `lazaretto explain --format json` prints.
+    Explanation,
     /// `manifest.json`.
     Manifest,
 }
@@ -380,6 +410,10 @@ impl ScanOptions {
     pub(crate) fn settings(&self) -> Result<Settings> {
         let mut file = self.dataset.overridden()?;
         file.fdr = self.fdr.or(file.fdr);
+        file.budget = self.budget.or(file.budget);
+        if self.power {
+            file.power.run = Some(true);
+        }
         if !self.fail_on.is_empty() {
             file.policy.fail_on = Some(self.fail_on.clone());
         }

@@ -35,6 +35,7 @@ pub(crate) fn schema(options: &SchemaOptions) -> ExitCode {
     print(&match options.file {
         SchemaOf::Pipeline => pipeline::schema(),
         SchemaOf::Report => lazaretto_report::schema(),
+        SchemaOf::Explanation => lazaretto_report::explanation_schema(),
         SchemaOf::Manifest => pretty(&schemars::schema_for!(Manifest).to_value()),
     });
     ExitCode::SUCCESS

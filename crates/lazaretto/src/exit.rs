@@ -70,7 +70,7 @@ pub(crate) fn report(error: &Error) -> ExitCode {
 fn code(engine: Option<&EngineError>) -> u8 {
     match engine {
         Some(EngineError::Io(error)) => match error {
-            IoError::Conservation { .. } => INTEGRITY,
+            IoError::Conservation { .. } | IoError::RunChanged { .. } => INTEGRITY,
             IoError::OutBusy { .. } | IoError::CommittedElsewhere { .. } => OTHER_RUN,
             IoError::Storage { .. } | IoError::Encode { .. } => STORAGE,
             _ => USAGE,

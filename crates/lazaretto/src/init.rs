@@ -43,6 +43,7 @@ fn write(inspection: &Inspection) -> String {
         "# A Lazaretto pipeline. Lines that are commented out show the defaults.\n\
          # `lazaretto schema pipeline` prints the JSON Schema, `lazaretto detectors NAME` documents a detector.\n\n\
          # False-discovery rate among single records held back.\n# fdr = 0.05\n\
+         # Number of records that somebody can review: the best so many are listed. No default.\n# budget = 200\n\
          # Seed of all sampling; keep your own private when the data comes from people who may know this tool.\n# seed = 0\n\
          # Memory to stay within, and threads (0 is one per core).\n# memory = \"4GiB\"\n# threads = 0\n\
          # Files of records known to be good, with the columns of the dataset and not part of it.\n# trusted = [\"FILE\"]\n\
@@ -58,7 +59,9 @@ fn write(inspection: &Inspection) -> String {
         "\n[policy]\n# The gate fails on any of these; see `lazaretto scan --help`.\n\
          # fail_on = [\"high\", \"quarantine>1%\", \"group>20%\"]\n\
          # Largest corrected p-value of a finding that holds its records back.\n# finding_p = 0.05\n\
-         # Whether single records are held back when their fused q-value is within fdr.\n# hold_rows = true\n",
+         # Whether single records are held back when their fused q-value is within fdr.\n# hold_rows = true\n\
+         \n# The spike test: which share of attacks planted in a sample the run would have held back.\n\
+         # [power]\n# run = true\n# records = 20000\n# sizes = [10, 25, 50, 100, 250]\n",
     );
     text.push_str("\n# Detectors that apply to this dataset, with their default parameters.\n");
     for planned in &inspection.plan.detectors {

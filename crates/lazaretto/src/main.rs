@@ -3,6 +3,7 @@
 mod arguments;
 mod catalogue;
 mod exit;
+mod explain;
 mod init;
 mod inspect;
 mod keygen;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Scan(options) => scan::run(&options, verbosity),
         Command::Inspect(options) => inspect::run(&options, verbosity),
+        Command::Explain(options) => explain::run(&options),
         Command::Detectors(options) => catalogue::run(&options),
         Command::Init(options) => init::run(&options, verbosity),
         Command::Schema(options) => Ok(catalogue::schema(&options)),

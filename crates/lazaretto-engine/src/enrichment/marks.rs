@@ -106,15 +106,20 @@ impl Marker {
                 thresholds.push(Some((place, 0.0)));
             }
         }
-        for (place, detector) in calibrated.iter().enumerate() {
-            let statistical = detector.kind == ScoreKind::Statistical && detector.decides();
-            if !statistical || Some(place) == log_odds || kinds.len() == MAX_KINDS {
-                continue;
-            }
-            let mut scores = spill.scores(place, THRESHOLD_SCORES)?;
+        let statistical: Vec<usize> = (0..calibrated.len())
+            .filter(|&place| {
+                let detector = &calibrated[place];
+                detector.kind == ScoreKind::Statistical && detector.decides()
+            })
+            .filter(|&place| Some(place) != log_odds)
+            .take(MAX_KINDS - kinds.len())
+            .collect();
+        let scores = spill.scores(&statistical, THRESHOLD_SCORES)?;
+        for (&place, mut scores) in statistical.iter().zip(scores) {
             if scores.is_empty() {
                 continue;
             }
+            let detector = &calibrated[place];
             let from = ((1.0 - HIGH) * (scores.len() - 1) as f64).ceil() as usize;
             let (_, &mut threshold, _) = scores.select_nth_unstable_by(from, f32::total_cmp);
             kinds.push(Evidence::High(detector.id));

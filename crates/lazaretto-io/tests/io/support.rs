@@ -228,6 +228,7 @@ pub(crate) fn run(
                     score: 0.1,
                     p_value: 0.5,
                     q_value: 1.0,
+                    row_q_value: 1.0,
                     verdict: decisions.verdicts[ordinal],
                     detectors: &[1.0],
                 }])

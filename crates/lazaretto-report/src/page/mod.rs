@@ -7,6 +7,7 @@
 mod campaign;
 mod card;
 mod filters;
+mod review;
 
 use askama::Template;
 use lazaretto_core::report::{
@@ -15,8 +16,10 @@ use lazaretto_core::report::{
 
 use self::campaign::Campaign;
 use self::card::{Card, Example};
+use self::review::Review;
 use crate::histogram::{self, Chart};
 use crate::inert::link;
+use crate::power::Power;
 use crate::wording;
 
 /// Campaigns with a card.
@@ -61,6 +64,8 @@ struct Page<'a> {
     more_campaigns: usize,
     cards: Vec<Card<'a>>,
     more_findings: usize,
+    review: Option<Review<'a>>,
+    power: Option<Power<'a>>,
     records: Vec<Row<'a>>,
     more_records: usize,
     fused: Option<Chart>,
@@ -164,6 +169,8 @@ impl<'a> Page<'a> {
                 .map(|finding| Card::new(report, finding))
                 .collect(),
             more_findings: report.findings.len().saturating_sub(MAX_CARDS),
+            review: report.review.as_ref().map(Review::new),
+            power: report.power.as_ref().map(Power::new),
             records: report
                 .records
                 .iter()

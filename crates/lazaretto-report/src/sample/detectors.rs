@@ -141,6 +141,7 @@ fn detector(
 ) -> DetectorReport {
     DetectorReport {
         id: id.to_owned(),
+        version: 1,
         family: family.to_owned(),
         summary: summary.to_owned(),
         status,
@@ -153,6 +154,10 @@ fn detector(
             .and_then(|ran| ran.diagnosis.map(str::to_owned)),
         scored: if ran.is_some() { 6_920 } else { 0 },
         findings: ran.as_ref().map_or(0, |ran| ran.findings),
+        calibration: match &ran {
+            Some(ran) if ran.decides => vec![(0.0, 1.0), (1.0, 1e-3)],
+            _ => Vec::new(),
+        },
         scores: ran.map(|ran| ran.scores),
     }
 }

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use lazaretto_core::report::{
     ColumnReport, Counts, DatasetReport, DecodingReport, FileReport, Gate, GateStatus, GroupReport,
-    Histogram, RecordReport, Report, SCHEMA, SandboxReport, SettingsReport, SkippedReport,
-    TagReport,
+    Histogram, PowerAttack, PowerReport, PowerResult, RecordReport, Report, ReviewRecord,
+    ReviewReport, SCHEMA, SandboxReport, SettingsReport, SkippedReport, TagReport,
 };
 use lazaretto_core::{Action, taxonomy};
 
@@ -40,6 +40,8 @@ pub(crate) fn report() -> Report {
         campaigns: campaigns(),
         findings: findings(),
         records: records(),
+        review: Some(review()),
+        power: Some(power()),
         scores: fused_scores(),
         taxonomy: [
             "AML.T0020",
@@ -69,8 +71,9 @@ pub(crate) fn quiet_report() -> Report {
         status: GateStatus::Passed,
         exit_code: 0,
         reasons: Vec::new(),
-        summary: "no finding by detectors confident-learning, exact-duplicates, text-surface, \
-                  text-trigger at FDR 5 %"
+        evidence: false,
+        summary: "no evidence of poisoning at FDR 5 %: no finding by detectors confident-learning, exact-duplicates, text-surface, \
+                  text-trigger holds a record back"
             .to_owned(),
     };
     report.counts.pass = 6_920;
@@ -78,6 +81,8 @@ pub(crate) fn quiet_report() -> Report {
     report.campaigns.clear();
     report.findings.clear();
     report.records.clear();
+    report.review = None;
+    report.power = None;
     report.taxonomy.clear();
     report.scores.quarantined.fill(0);
     for detector in &mut report.detectors {
@@ -89,6 +94,63 @@ pub(crate) fn quiet_report() -> Report {
     report
 }
 
+fn power() -> PowerReport {
+    let result = |size: u64, held: u64| PowerResult {
+        size,
+        held,
+        others_held: 0,
+    };
+    PowerReport {
+        records: 6_851,
+        of: 6_851,
+        seed: 42,
+        attacks: vec![
+            PowerAttack {
+                id: "trigger-word".to_owned(),
+                planted: "one made-up word in texts".to_owned(),
+                results: vec![result(10, 4), result(25, 25)],
+                not_measured: None,
+            },
+            PowerAttack {
+                id: "shifted-vectors".to_owned(),
+                planted: "vectors of other classes, all moved by one shift".to_owned(),
+                results: Vec::new(),
+                not_measured: Some("no `embedding` column".to_owned()),
+            },
+        ],
+    }
+}
+
+fn review() -> ReviewReport {
+    let record = |rank: u64| ReviewRecord {
+        record_id: (100 * rank).to_string(),
+        file: "split=train/part-0.parquet".to_owned(),
+        row_group: 0,
+        row: 90 * rank,
+        verdict: if rank < 3 { "quarantine" } else { "pass" }.to_owned(),
+        score: 0.9 / rank as f32,
+        q_value: 1e-6_f64.powf(1.0 / rank as f64),
+        expected_error: 0.01 * rank as f64,
+        findings: if rank < 3 {
+            vec!["F002".to_owned()]
+        } else {
+            Vec::new()
+        },
+    };
+    ReviewReport {
+        budget: 80,
+        listed: 80,
+        held: 69,
+        expected_error: 0.11,
+        by_findings: 69,
+        by_findings_error: 0.001,
+        by_scores: 11,
+        by_scores_error: 0.8,
+        method: "How the shares are estimated.".to_owned(),
+        records: (1..=4).map(record).collect(),
+    }
+}
+
 fn gate() -> Gate {
     Gate {
         status: GateStatus::Failed,
@@ -97,6 +159,7 @@ fn gate() -> Gate {
             "findings of severity `high` or above: 3 (F001, F002, F003)".to_owned(),
             "records held back: 69 (1 %), allowed 0.5 %".to_owned(),
         ],
+        evidence: true,
         summary: "69 of 6,920 records are held back by 4 findings at FDR 5 %".to_owned(),
     }
 }
@@ -108,6 +171,8 @@ fn settings() -> SettingsReport {
             .to_owned(),
         seed: 42,
         fdr: 0.05,
+        finding_p: 0.05,
+        hold_rows: true,
         policy: vec![
             "fail on findings of severity `high` or above".to_owned(),
             "fail when more than 0.5 % of the records are held back".to_owned(),
@@ -139,6 +204,7 @@ fn dataset() -> DatasetReport {
     };
     DatasetReport {
         name: "reviews".to_owned(),
+        version: "c3d1f0a9".repeat(8),
         files: vec![
             file(
                 "split=train/part-0.parquet",

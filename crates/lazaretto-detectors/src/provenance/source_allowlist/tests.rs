@@ -98,6 +98,7 @@ fn run(list: SourceList, partitions: u64) -> (Vec<f32>, Vec<Finding>) {
             first_row: rows[0],
             keys: &rows,
             labels: None,
+            times: None,
             sources: Some(&sources),
             texts: &[],
             numeric: None,
