@@ -295,7 +295,8 @@ mod tests {
             file.unscanned_reason = Some("cut off in row group 1".to_owned());
         }
         let text = super::report(&report, false);
-        assert!(text.lines().count() <= 40, "{}", text.lines().count());
+        // The review list and the spike test are there because somebody asked for them.
+        assert!(text.lines().count() <= 48, "{}", text.lines().count());
         assert!(
             text.contains("… and 494 more findings in report.html"),
             "{text}"

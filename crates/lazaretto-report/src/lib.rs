@@ -83,7 +83,8 @@ pub fn junit(report: &Report) -> String {
     junit::report(report)
 }
 
-/// The end of `lazaretto scan` on a terminal, at most about 30 lines.
+/// The end of `lazaretto scan` on a terminal, at most about 30 lines; a review list and a spike test, where
+/// they were asked for, add about ten.
 ///
 /// With `color` it carries ANSI colours; none of the data's own escape sequences survive.
 #[must_use]
