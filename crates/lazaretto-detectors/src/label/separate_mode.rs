@@ -352,28 +352,17 @@ mod tests {
     }
 
     #[test]
-    fn flips_right_behind_few_doubtful_records_are_held_back_too() {
-        for seed in 0..20 {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let mut separate = SeparateMode::default();
-            for row in 0..340 {
-                let log_odds = if row < 60 {
-                    -rng.gen_range(f32::MIN_POSITIVE..1.0).ln() / 1.3
-                } else {
-                    // A broad bell, whose foot is in the valley.
-                    4.7 + 1.3 * (0..4).map(|_| rng.gen_range(-1.0..1.0_f32)).sum::<f32>()
-                };
-                separate.add(row, (1, 0), log_odds.max(0.0), 0.1);
-            }
-            let finding = separate.finding("label-shift", &facts(), 10).unwrap();
-            let ordinary = finding.records.iter().filter(|&&row| row < 60).count();
-            let found = finding.records.len() - ordinary;
-            assert!(found >= 200, "seed {seed}: {found} of 280");
-            assert!(
-                ordinary * 8 <= found,
-                "seed {seed}: {ordinary} beside {found}"
-            );
-        }
+    fn a_mode_right_behind_the_valley_has_a_cut_too() {
+        // Drawn: 60 doubtful records with an exponential decay of 1.3, 280 flips in a broad bell around
+        // 4.7. The best wide stretch ends in the foot of the bell, where nothing falls off.
+        let mut histogram = vec![
+            17, 10, 12, 8, 6, 4, 6, 4, 5, 5, 6, 10, 14, 9, 14, 16, 17, 15, 19, 21, 20, 10, 15, 16,
+            11, 11, 10, 5, 5, 6, 2, 5, 2, 1, 1, 1, 0, 1,
+        ];
+        histogram.resize(BINS, 0);
+        let mode = Mode::find(&histogram).unwrap();
+        assert!(mode.p_value < LEVEL);
+        assert!((mode.cut - 2.25).abs() < 1e-9, "{}", mode.cut);
     }
 
     #[test]
