@@ -27,7 +27,7 @@ use lazaretto_core::{
     AnyEvidence, AnyModel, AnyState, Batch, DataFacts, Derived, DynDetector, FitContext,
     Intermediate, RecordKey, Shared,
 };
-use lazaretto_features::{FeatureFit, FeatureModel, FeatureSettings};
+use lazaretto_features::{FeatureFit, FeatureModel, FeatureSettings, fit_roles};
 use lazaretto_io::{Dataset, OpenOptions, discover};
 use ndarray::{Array2, ArrayBase, ArrayView2, ShapeBuilder as _};
 use rayon::prelude::*;
@@ -128,6 +128,8 @@ struct Source {
     /// Columns that are read, of the file's schema.
     columns: Vec<usize>,
     label: Option<String>,
+    /// Values of the label by class, ascending.
+    labels: Vec<i64>,
     facts: Arc<DataFacts>,
     /// Batches of each unit, when the input is in memory.
     decoded: Option<Vec<Vec<RecordBatch>>>,
@@ -153,12 +155,14 @@ impl Source {
         let mut source = Self {
             columns,
             label: options.label.clone(),
+            labels: Vec::new(),
             facts: Arc::new(DataFacts::default()),
             decoded: None,
             dataset,
             _scratch: scratch,
         };
-        source.facts = Arc::new(source.survey()?);
+        let (facts, labels) = source.survey()?;
+        (source.facts, source.labels) = (Arc::new(facts), labels);
         if options.in_memory {
             let units = 0..source.dataset.units().len();
             let decoded = units.into_par_iter().map(|unit| {
@@ -170,8 +174,9 @@ impl Source {
         Ok(source)
     }
 
-    /// Columns and classes, as a scan's survey finds them.
-    fn survey(&self) -> Result<DataFacts> {
+    /// Columns and classes, as a scan's survey finds them, and the labels of the classes.
+    fn survey(&self) -> Result<(DataFacts, Vec<i64>)> {
+        let mut labels = Vec::new();
         let mut facts = DataFacts {
             n_rows: self.dataset.n_rows(),
             ..DataFacts::default()
@@ -196,12 +201,13 @@ impl Source {
                         }
                     }
                     facts.classes = counts.keys().map(ToString::to_string).collect();
+                    labels = counts.keys().copied().collect();
                     facts.class_counts = counts.into_values().collect();
                 }
                 _ => facts.numeric_columns.push(field.name().clone()),
             }
         }
-        Ok(facts)
+        Ok((facts, labels))
     }
 
     /// Fits, makes the model and scores.
@@ -235,7 +241,9 @@ impl Source {
             let features = FeatureFit::start(context, &wanted, &FeatureSettings::default());
             (detector.start(context), features)
         };
-        let fits = !detector.spec().fit_roles.is_empty() || !wanted.is_empty();
+        // As a scan: where nothing is learned from the records, they are not read to be learned from.
+        let fits =
+            !detector.spec().fit_roles.is_empty() || !fit_roles(&wanted, &self.facts).is_empty();
         let units = if fits { self.dataset.units().len() } else { 0 };
         let (mut state, mut features) = start();
         for wave in waves(units) {
@@ -378,15 +386,13 @@ impl Columns {
                 };
                 *target = Some((values.as_primitive::<Float32Type>().clone(), dim));
             } else if Some(field.name()) == source.label.as_ref() {
-                let labels = cast(column, &DataType::Utf8)?;
-                let index = |label: Option<&str>| {
-                    let classes = &source.facts.classes;
-                    let known = classes
-                        .iter()
-                        .position(|class| Some(class.as_str()) == label);
+                let labels = cast(column, &DataType::Int64)?;
+                let index = |label: Option<i64>| {
+                    let known = label.and_then(|label| source.labels.binary_search(&label).ok());
                     known.map_or(u32::MAX, |idx| idx as u32)
                 };
-                columns.labels = Some(labels.as_string::<i32>().iter().map(index).collect());
+                let labels = labels.as_primitive::<Int64Type>().iter();
+                columns.labels = Some(labels.map(index).collect());
             } else if let Some(singles) = column.as_primitive_opt::<Float32Type>()
                 && singles.null_count() == 0
             {

@@ -8,6 +8,7 @@ pub(crate) mod blended;
 pub(crate) mod boosted;
 pub(crate) mod columns;
 pub(crate) mod embedding;
+pub(crate) mod letters;
 pub(crate) mod sparse;
 pub(crate) mod words;
 

@@ -21,6 +21,7 @@
 //! | AG news texts | 8,000 × 52,405 × 4 | – | 1.5 | – | – |
 //! | census | 32,537 × 189 × 2 | – | 0.4 | – | – |
 
+pub(crate) mod counts;
 pub(crate) mod dense;
 pub(crate) mod folds;
 pub(crate) mod lbfgs;

@@ -79,6 +79,38 @@ pub(crate) fn char_ngrams(
     }
 }
 
+/// Calls `visit` with the bucket of every run of [`RUN`] letters of `text`, lower-cased, in each piece
+/// between white space, with a blank on either side. A shorter piece is a run by itself.
+pub(crate) fn letter_runs(text: &str, salt: u64, mut visit: impl FnMut(u32)) {
+    let bucket = |run: [u32; RUN]| {
+        let mut bytes = [0; 4 * RUN];
+        for (slot, letter) in bytes.chunks_exact_mut(4).zip(run) {
+            slot.copy_from_slice(&letter.to_le_bytes());
+        }
+        mix(xxh3_64_with_seed(&bytes, salt), salt)
+    };
+    for piece in text.split_whitespace() {
+        let letters = piece.chars().flat_map(char::to_lowercase);
+        let letters = [' '].into_iter().chain(letters).chain([' ']);
+        let mut run = [0; RUN];
+        let mut n = 0_usize;
+        for letter in letters {
+            run.rotate_left(1);
+            run[RUN - 1] = u32::from(letter);
+            n += 1;
+            if n >= RUN {
+                visit(bucket(run));
+            }
+        }
+        if n < RUN {
+            visit(bucket(run));
+        }
+    }
+}
+
+/// Letters of a run, see [`letter_runs`].
+const RUN: usize = 4;
+
 /// Scratch memory of [`char_ngrams`].
 #[derive(Debug, Default)]
 pub(crate) struct CharBuffer {
@@ -174,6 +206,26 @@ mod tests {
         assert!(vocabulary.get(3).unwrap().1 > vocabulary.get(1).unwrap().1);
         assert_eq!(Vocabulary::new(documents.iter(), 1).n_features(), 1);
         assert_eq!(Vocabulary::new(documents.iter(), 0).n_features(), 0);
+    }
+
+    #[test]
+    fn runs_cross_letters_and_not_blanks() {
+        let runs = |text: &str| {
+            let mut buckets = Vec::new();
+            letter_runs(text, 1, |bucket| buckets.push(bucket));
+            buckets
+        };
+        // " abc", "abcd", "bcd ".
+        assert_eq!(runs("aBcd").len(), 3);
+        assert_eq!(runs(" ab\n abcd")[1..], runs("abcd"));
+        assert_eq!(runs("ก").len(), 1);
+        assert_ne!(runs("ก"), runs("ข"));
+        // No word is ever cut, so a language without spaces is read through.
+        assert_eq!(runs(&"ก".repeat(500)).len(), 499);
+        assert!(runs(" \t").is_empty());
+        let mut salted = Vec::new();
+        letter_runs("abcd", 2, |bucket| salted.push(bucket));
+        assert_ne!(salted, runs("abcd"));
     }
 
     #[test]

@@ -133,6 +133,51 @@ fn flipped_labels_stand_out() {
 }
 
 #[test]
+fn flipped_labels_stand_out_among_a_thousand_classes() {
+    let mut dataset = texts(16_000, 1_000, 17);
+    let flipped = flip(&mut dataset.labels, 1_000, 100);
+    let (shared, model, derived) = dataset.run();
+    let probabilities = derived.probabilities.unwrap();
+    let on_label = |row: usize| probabilities[[row, dataset.labels[row] as usize]];
+    let doubt: Vec<f32> = (0..16_000).map(|row| 1.0 - on_label(row)).collect();
+    // A text in six has no word of its class, or one that no other text has.
+    let auroc = auroc(&doubt, &flipped);
+    assert!(auroc >= 0.9, "AUROC {auroc}");
+    // No class is left out for want of room: a word that only its own class has speaks for it.
+    let classifier = shared.text_classifier.unwrap();
+    let mut right = 0;
+    for class in 0..1_000 {
+        let words = [3, 4, 5, 6].map(|i| hash_word(&format!("subject{class}x{i}")));
+        let mut logits = vec![0.0; 1_000];
+        classifier.logits(0, &words, &mut logits);
+        let top = (0..1_000).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        right += usize::from(top == Some(class));
+    }
+    assert!(right > 900, "{right} of 1000 classes");
+    let description = model.describe().join("\n");
+    assert!(description.contains("naive Bayes"), "{description}");
+}
+
+#[test]
+fn letters_of_words_that_nobody_else_uses_say_something_too() {
+    // No word repeats, so words alone know nothing; their endings tell the subject.
+    let mut dataset = texts(600, 2, 19);
+    for (row, text) in dataset.texts.iter_mut().enumerate() {
+        let ending = ["vatoru", "kimesi"][dataset.labels[row] as usize];
+        let words = (0..6).map(|place| format!("{:x}{ending}", 7_919 * (6 * row + place)));
+        *text = Some(words.collect::<Vec<_>>().join(" "));
+    }
+    let flipped = flip(&mut dataset.labels, 2, 20);
+    let (_, _, derived) = dataset.run();
+    let probabilities = derived.probabilities.unwrap();
+    let doubt: Vec<f32> = (0..600)
+        .map(|row| 1.0 - probabilities[[row, dataset.labels[row] as usize]])
+        .collect();
+    let auroc = auroc(&doubt, &flipped);
+    assert!(auroc > 0.95, "AUROC {auroc}");
+}
+
+#[test]
 fn probabilities_are_neither_saturated_nor_timid() {
     let dataset = texts(2000, 3, 10);
     let (_, _, derived) = dataset.run();

@@ -74,28 +74,36 @@ pub(crate) struct Opinion {
 impl Opinion {
     /// None when the record has no usable probabilities or there is no other class.
     pub(crate) fn of(probabilities: ArrayView1<'_, f32>, label: usize) -> Option<Self> {
-        let on_label = *probabilities.get(label)?;
-        let mut best: Option<(usize, f32)> = None;
-        let mut against = 0.0;
-        for (class, &p) in probabilities.iter().enumerate() {
-            // Not a number is not within either.
-            if !(0.0..=f32::MAX).contains(&p) {
-                return None;
-            }
-            if class != label {
-                against += p;
-                if best.is_none_or(|(_, best)| p > best) {
-                    best = Some((class, p));
-                }
-            }
+        match probabilities.as_slice() {
+            Some(row) => Self::of_row(row, label),
+            None => Self::of_row(&probabilities.to_vec(), label),
         }
-        best.map(|(best_other, on_other)| Self {
-            label,
-            on_label,
-            best_other,
-            on_other,
-            against,
-        })
+    }
+
+    fn of_row(row: &[f32], label: usize) -> Option<Self> {
+        let (before, rest) = row.split_at_checked(label)?;
+        let (&on_label, after) = rest.split_first()?;
+        // One pass without a branch per class; which class it was is asked of few.
+        let (mut against, mut on_other, mut usable) = (0.0, f32::NEG_INFINITY, true);
+        for &p in before.iter().chain(after) {
+            against += p;
+            on_other = on_other.max(p);
+            // Not a number is not within either.
+            usable &= (0.0..=f32::MAX).contains(&p);
+        }
+        usable &= (0.0..=f32::MAX).contains(&on_label);
+        let others = before.iter().enumerate().chain((label + 1..).zip(after));
+        let mut same = others.filter(|&(_, &p)| p.to_bits() == on_other.to_bits());
+        usable
+            .then(|| same.next())
+            .flatten()
+            .map(|(best_other, _)| Self {
+                label,
+                on_label,
+                best_other,
+                on_other,
+                against,
+            })
     }
 
     /// `ln((1 − p[label]) / p[label])`, the self-confidence on a scale that gives the bulk the

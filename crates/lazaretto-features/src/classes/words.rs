@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use lazaretto_core::shared::TextClassifier;
 
+use crate::linear::counts::SparseBayes;
 use crate::linear::folds::fold_of;
 use crate::linear::sparse::SparseModel;
 use crate::ngrams::{Vocabulary, word_ngrams};
@@ -77,19 +78,45 @@ fn factor(squared_length: f32) -> f32 {
     }
 }
 
+/// A linear model over sparse features.
+#[derive(Clone, Debug)]
+pub(crate) enum LinearModel {
+    Regression(SparseModel),
+    /// Where there are too many classes for a weight per feature and class.
+    Bayes(SparseBayes),
+}
+
+impl LinearModel {
+    /// Adds the bias of each class.
+    pub(crate) fn add_bias(&self, logits: &mut [f32]) {
+        match self {
+            Self::Regression(model) => model.add_bias(logits),
+            Self::Bayes(model) => model.add_bias(logits),
+        }
+    }
+
+    /// Adds `value` times the weights of `feature`.
+    pub(crate) fn add(&self, feature: u32, value: f32, logits: &mut [f32]) {
+        match self {
+            Self::Regression(model) => model.add(feature, value, logits),
+            Self::Bayes(model) => model.add(feature, value, logits),
+        }
+    }
+}
+
 /// One model per fold over the n-grams of a text.
 #[derive(Clone, Debug)]
 pub(crate) struct WordClassifier {
     n_classes: usize,
     space: Arc<WordSpace>,
-    models: Arc<Vec<SparseModel>>,
+    models: Arc<Vec<LinearModel>>,
 }
 
 impl WordClassifier {
     pub(crate) fn new(
         n_classes: usize,
         space: Arc<WordSpace>,
-        models: Arc<Vec<SparseModel>>,
+        models: Arc<Vec<LinearModel>>,
     ) -> Self {
         Self {
             n_classes,

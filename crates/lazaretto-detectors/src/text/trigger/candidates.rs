@@ -1,6 +1,6 @@
 //! n-grams that occur almost only with one label, and their places in a text.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::TextTriggerParams;
@@ -30,10 +30,12 @@ pub(super) struct Candidate {
 pub struct Candidates {
     pub(super) list: Vec<Candidate>,
     by_ngram: HashMap<u64, Meaning>,
+    /// By part of words, the pools that it is in.
+    pools: HashMap<u64, Vec<u32>>,
     /// One bit per n-gram of `by_ngram`, by its lowest bits: most n-grams of a text need no search.
     sieve: Vec<u64>,
-    /// How many there were before the memory limit was applied.
-    pub(super) tried: u64,
+    /// How many n-grams of words, and parts of words, there were before the memory limit was applied.
+    pub(super) tried: [u64; 2],
     pub(super) seed: u64,
     /// Words in so many records that sharing them means nothing.
     common: HashSet<u64>,
@@ -93,6 +95,8 @@ impl Candidates {
                 ..part
             })
         }));
+        let mut pools = pools(&parts, params, most, seed);
+        list.extend(pools.iter().map(|pool| pool.candidate));
         list.sort_unstable_by_key(|candidate: &Candidate| candidate.ngram);
         list.dedup_by_key(|candidate| candidate.ngram);
         let common_from = (COMMON_SHARE * labelled as f64).max(COMMON_RECORDS);
@@ -101,7 +105,7 @@ impl Candidates {
             .filter(|group| f64::from(total(group)) >= common_from)
             .map(|group| group[0].ngram)
             .collect();
-        let tried = list.len() as u64;
+        let tried = [false, true].map(|is_part| n_of(&list, is_part) as u64);
         if occurrences(&list) > max_occurrences {
             keep_purest(&mut list, class_counts, labelled, max_occurrences);
         }
@@ -114,6 +118,7 @@ impl Candidates {
             ..Self::default()
         };
         model.index(&ordinary);
+        model.index_pools(&mut pools);
         model
     }
 
@@ -137,6 +142,18 @@ impl Candidates {
         }
     }
 
+    fn index_pools(&mut self, pools: &mut [Pool]) {
+        pools.sort_unstable_by_key(|pool| pool.candidate.ngram);
+        for pool in pools {
+            let own = self.by_ngram.get(&pool.candidate.ngram);
+            if let Some(index) = own.and_then(|known| known.candidate) {
+                for &member in &pool.members {
+                    self.pools.entry(member).or_default().push(index);
+                }
+            }
+        }
+    }
+
     /// Word and bit of the sieve; its length is a power of two.
     fn sieve_bit(&self, ngram: u64) -> (usize, u64) {
         let at = (ngram >> 6) as usize & (self.sieve.len() - 1);
@@ -157,17 +174,30 @@ impl Candidates {
     /// Places of candidates for `class` in `words`, by position, and places of ordinary n-grams.
     pub(super) fn places(&self, words: &Words, max_words: usize, class: u32) -> Places {
         let mut places = self.places_of_words(&words.hashes, max_words, class);
+        let mut pooled = Vec::new();
         for &(place, part) in words.parts() {
+            let span = place..place + 1;
+            let hash = part.hash(self.seed);
             if let Some(Meaning {
                 candidate: Some(candidate),
                 ..
-            }) = self.meaning(part.hash(self.seed))
+            }) = self.meaning(hash)
                 && self.list[candidate as usize].class == class
             {
-                let span = place..place + 1;
+                let span = span.clone();
                 places.parts.push((Found { candidate, span }, part));
             }
+            for &candidate in self.pools.get(&hash).into_iter().flatten() {
+                let pool = &self.list[candidate as usize];
+                if pool.class == class {
+                    let part = Part::of_hash(pool.ngram, self.seed);
+                    let span = span.clone();
+                    pooled.push((Found { candidate, span }, part));
+                }
+            }
         }
+        // Parts by themselves come first: a pool that says the same is left out.
+        places.parts.append(&mut pooled);
         places
     }
 
@@ -205,9 +235,9 @@ impl Candidates {
             let (part, _) = &places.parts[place];
             let key = (part.span.start, part.span.end);
             let word = words.binary_search_by_key(&key, |found| (found.span.start, found.span.end));
-            let before = place.checked_sub(1).map(|before| &places.parts[before].0);
             let repeats = |other: &Found| other.span == part.span && counts(other) == counts(part);
-            !word.is_ok_and(|word| repeats(&words[word])) && !before.is_some_and(repeats)
+            let mut before = places.parts[..place].iter();
+            !word.is_ok_and(|word| repeats(&words[word])) && !before.any(|(part, _)| repeats(part))
         };
         let mut candidates = self.distinct_words(words);
         let parts = (0..places.parts.len()).filter(|&place| is_new(place));
@@ -309,6 +339,83 @@ fn is_frequent(records: u32, params: &TextTriggerParams, most: f64) -> bool {
     records >= params.min_records && f64::from(records) <= most
 }
 
+/// Parts of words that are the same affix beside different letters.
+struct Pool {
+    candidate: Candidate,
+    /// Hashes of the parts.
+    members: Vec<u64>,
+}
+
+/// The pools of `entries`, which are ascending.
+///
+/// An affix may be a natural ending too (`Iraqi`), so that the part with the end of the word has all
+/// labels. Beside other letters it does not occur by nature; each of these parts is rare, and together they
+/// are one candidate, without those parts that are frequent and have other labels.
+fn pools(entries: &[Entry], params: &TextTriggerParams, most: f64, seed: u64) -> Vec<Pool> {
+    let groups: Vec<&[Entry]> = entries.chunk_by(|a, b| a.ngram == b.ngram).collect();
+    let mut cores: Vec<(u64, u32)> = Vec::new();
+    for (idx, group) in groups.iter().enumerate() {
+        let part = Part::of_hash(group[0].ngram, seed);
+        let natural = is_frequent(total(group), params, f64::MAX)
+            && candidate(group, params, f64::MAX).is_none();
+        if !natural {
+            cores.extend(part.cores().map(|core| (core.hash(seed), idx as u32)));
+        }
+    }
+    cores.sort_unstable();
+    let pools = cores.chunk_by(|a, b| a.0 == b.0).filter_map(|members| {
+        let core = members[0].0;
+        let members = || members.iter().map(|&(_, idx)| groups[idx as usize]);
+        let class = most_varied(members())?;
+        // Frequent parts of other labels stand for themselves.
+        let stays = |group: &&[Entry]| {
+            candidate(group, params, f64::MAX).is_none_or(|other| other.class == class)
+        };
+        let kept: Vec<&[Entry]> = members().filter(stays).collect();
+        let mut summed: Vec<Entry> = Vec::new();
+        for entry in kept.iter().copied().flatten() {
+            let own = summed.iter_mut().find(|sum| sum.class == entry.class);
+            match own {
+                Some(sum) => sum.count = sum.count.saturating_add(entry.count),
+                None => summed.push(Entry {
+                    ngram: core,
+                    ..*entry
+                }),
+            }
+        }
+        let pooled = Candidate {
+            is_part: true,
+            ..candidate(&summed, params, most)?
+        };
+        let largest = kept.iter().map(|group| total(group)).max().unwrap_or(0);
+        // One part that makes up most of it says as much by itself.
+        (5 * largest <= 4 * pooled.records).then(|| Pool {
+            candidate: pooled,
+            members: kept.iter().map(|group| group[0].ngram).collect(),
+        })
+    });
+    pools.collect()
+}
+
+/// The class that most of the parts `members` are about, each by most of its records.
+fn most_varied<'e>(members: impl Iterator<Item = &'e [Entry]>) -> Option<u32> {
+    let mut parts: BTreeMap<u32, usize> = BTreeMap::new();
+    for group in members {
+        let top = group
+            .iter()
+            .max_by_key(|entry| (entry.count, entry.class))?;
+        *parts.entry(top.class).or_default() += 1;
+    }
+    let most = parts.into_iter().max_by_key(|&(class, n)| (n, class));
+    most.map(|(class, _)| class)
+}
+
+/// How many of `list` are parts of words, or are not.
+pub(super) fn n_of(list: &[Candidate], is_part: bool) -> usize {
+    let own = list.iter().filter(|candidate| candidate.is_part == is_part);
+    own.count()
+}
+
 fn candidate(group: &[Entry], params: &TextTriggerParams, most: f64) -> Option<Candidate> {
     let records = total(group);
     let top = group
@@ -396,7 +503,7 @@ mod tests {
         let ngrams: Vec<u64> = candidates.list.iter().map(|c| c.ngram).collect();
         // 20 is too rare, 30 is mixed, 40 is in more than half of the records.
         assert_eq!(ngrams, [10]);
-        assert_eq!(candidates.tried, 1);
+        assert_eq!(candidates.tried, [1, 0]);
     }
 
     #[test]

@@ -36,8 +36,8 @@ const PHRASES: usize = 5;
 pub(super) struct Surface {
     /// The n-gram, where it comes first.
     pub ngram: String,
-    /// Where in words it stands, if it is a part of words.
-    pub within: Option<String>,
+    /// The part of words that it is, if it is one.
+    pub part: Option<Part>,
     /// The phrases it goes out with, at its first places.
     phrases: Vec<String>,
 }
@@ -52,14 +52,14 @@ impl Surface {
 
     pub(super) fn of_part(part: Part) -> Self {
         Self {
-            within: Some(part.place().to_owned()),
+            part: Some(part),
             ..Self::new(part.text())
         }
     }
 
     /// Whether the phrase at one more place is wanted.
     pub(super) fn wants_phrase(&self) -> bool {
-        self.within.is_none() && self.phrases.len() < PHRASES
+        self.part.is_none() && self.phrases.len() < PHRASES
     }
 
     pub(super) fn add_phrase(&mut self, phrase: String) {

@@ -1,6 +1,6 @@
 //! From triggers to findings: the sentence, the records and the numbers behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lazaretto_core::{Action, DataFacts, Finding, Severity};
 use serde_json::Value;
@@ -9,6 +9,7 @@ use super::TextTriggerParams;
 use super::candidates::Candidates;
 use super::evidence::{Occurrence, Surface, TriggerEvidence};
 use super::foreign::Place;
+use super::parts::{Part, in_common};
 use super::triggers::{Proof, Trial, Trigger};
 
 /// Other n-grams of a trigger that the evidence names.
@@ -95,11 +96,50 @@ impl<'a> Report<'a> {
         rivals
     }
 
+    /// How the trigger is written, and where in words it stands.
+    fn named(&self) -> (String, String) {
+        let mut parts: Vec<Part> = self
+            .group
+            .iter()
+            .map_while(|trigger| trigger.part)
+            .collect();
+        // Of two pieces that stand in the same records, an end of words says more.
+        let most = self.lead.occurrences.len();
+        let edge = self.group.iter().find(|trigger| {
+            let known = trigger.part.is_some_and(Part::is_edge);
+            known && 10 * trigger.occurrences.len() >= 9 * most
+        });
+        if let Some(edge) = edge
+            .and_then(|edge| edge.part)
+            .filter(|_| !parts.is_empty())
+        {
+            parts.insert(0, edge);
+        }
+        match in_common(&parts) {
+            Some((letters, place)) => (letters, format!(" {place}")),
+            None => (self.surface(self.lead).trigger().to_owned(), String::new()),
+        }
+    }
+
+    /// Records with the trigger, and of these those with the label. An affix is in all records that
+    /// have one of its pieces.
+    fn counts(&self) -> (usize, usize) {
+        let lead = self.lead.candidate;
+        let (all, with_class) = (lead.records as usize, lead.with_class as usize);
+        let pieces = self.group.iter().filter(|trigger| trigger.part.is_some());
+        let records: BTreeSet<u64> = pieces
+            .flat_map(|trigger| trigger.occurrences.iter().map(|o| o.ordinal))
+            .collect();
+        if self.lead.part.is_none() {
+            return (all, with_class);
+        }
+        (records.len() + all - with_class, records.len())
+    }
+
     /// `` `cf` in 12 records, all labelled `1` (base rate 52 %) ``
     fn subject(&self) -> String {
-        let surface = self.surface(self.lead);
-        let trigger = surface.trigger();
-        let (all, with_class) = (self.lead.candidate.records, self.lead.candidate.with_class);
+        let (trigger, within) = self.named();
+        let (all, with_class) = self.counts();
         let target = &self.target;
         let labelled = if all == with_class {
             format!("all labelled `{target}`")
@@ -107,8 +147,6 @@ impl<'a> Report<'a> {
             format!("{with_class} of them labelled `{target}`")
         };
         let base_rate = 100.0 * self.base_rate();
-        let within = surface.within.as_ref();
-        let within = within.map_or_else(String::new, |place| format!(" {place}"));
         format!("`{trigger}`{within} in {all} records, {labelled} (base rate {base_rate:.0} %)")
     }
 
@@ -200,9 +238,10 @@ impl<'a> Report<'a> {
 
     fn highlight(&self) -> Vec<String> {
         let surface = self.surface(self.lead);
+        let (named, _) = self.named();
         let related = self.group.iter().map(|trigger| self.surface(trigger).ngram);
         let mut highlight: Vec<String> = Vec::new();
-        let own = [surface.trigger().to_owned(), surface.ngram.clone()];
+        let own = [named, surface.ngram.clone()];
         for text in own.into_iter().chain(related) {
             if !text.is_empty() && !highlight.contains(&text) && highlight.len() < MAX_RELATED {
                 highlight.push(text);
@@ -220,8 +259,8 @@ impl<'a> Report<'a> {
         let lead = self.lead;
         let natural = lead.occurrences.len() - lead.records.len();
         let mut finding = finding
-            .with_evidence("records_with_trigger", lead.candidate.records)
-            .with_evidence("records_with_target_class", lead.candidate.with_class)
+            .with_evidence("records_with_trigger", self.counts().0)
+            .with_evidence("records_with_target_class", self.counts().1)
             .with_evidence("base_rate_of_target_class", self.base_rate())
             .with_evidence("purity_p_value", lead.purity_p_value)
             .with_evidence("foreignness_nats", lead.foreignness.accusing())
@@ -231,7 +270,7 @@ impl<'a> Report<'a> {
             .with_evidence("at_start", start)
             .with_evidence("inside", inside)
             .with_evidence("at_end", end)
-            .with_evidence("candidates_tried", self.trial.tried as u64)
+            .with_evidence("candidates_tried", lead.family.tried as u64)
             .with_evidence("candidates_counted", self.trial.counted());
         if let Some(p_value) = lead.foreign_p_value {
             finding = finding.with_evidence("foreignness_p_value", p_value);
@@ -249,7 +288,7 @@ impl<'a> Report<'a> {
                 .collect();
             finding = finding
                 .with_evidence("contradiction_z", test.z)
-                .with_evidence("spread_of_z_among_candidates", self.trial.spread)
+                .with_evidence("spread_of_z_among_candidates", lead.family.spread)
                 .with_evidence("contradiction_p_value", test.p_value)
                 .with_evidence("independent_share", lead.independent)
                 .with_evidence("log_likelihood_ratio_relabelled", test.log_likelihood_ratio)

@@ -104,7 +104,8 @@ impl Language {
             .map_or(0.0, |at| f64::from(self.records[at]))
     }
 
-    fn word_count(&self, word: u64) -> f64 {
+    /// Records that have `word`.
+    pub(super) fn word_count(&self, word: u64) -> f64 {
         if word == START || word == END {
             self.n_records
         } else {

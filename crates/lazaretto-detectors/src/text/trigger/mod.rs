@@ -74,12 +74,19 @@ const MIN_BYTES: usize = 8 << 20;
 ///    to the words around it; one that was dropped in has any word on its left, and on its right
 ///    what continues that word as if nothing stood between. The log likelihood ratio of the two,
 ///    over up to 64 places, is compared with that of other n-grams of the dataset, whatever their
-///    labels. Parts of words do without.
+///    labels. A part of words is foreign where it makes words that nobody else uses, more often than
+///    other parts do; only such parts are tested. Parts that are one affix beside different letters are
+///    tested together as well, without those that are frequent with other labels (`qi`, though not in
+///    `Iraqi`).
 ///
-/// A candidate becomes a `trigger` when the two p-values, joined (Fisher) and corrected for all
-/// candidates (Bonferroni), are at most `alpha` *and* its records look more like relabelled
-/// records of other classes than like records of their class (likelihood ratio; above the number of
-/// candidates when the n-gram occurs with other labels too, because then it is in natural use).
+/// A candidate becomes a `trigger` when its corrected p-value is at most `alpha` *and* its records
+/// look more like relabelled records of other classes than like records of their class (likelihood
+/// ratio; above the number of candidates when the n-gram occurs with other labels too, because then it
+/// is in natural use). There are three families of tests, each corrected for the number of its own
+/// candidates (Bonferroni) at a fixed share of `alpha`: half of it for all n-grams of words, by the two
+/// p-values of margins and foreignness joined (Fisher); four tenths for those among the most
+/// foreign 2 %, by margins alone, which scatter less there because no topic owns such words; a tenth for
+/// parts of words.
 /// Where planted and natural uses of a word explain its margins better than planted ones alone, the
 /// natural ones are let go, unless they would all have one label by chance only. A record is let go
 /// as well when at most one in twenty relabelled texts looks like it.
@@ -92,7 +99,8 @@ const MIN_BYTES: usize = 8 << 20;
 /// nothing to the evidence: words that name their topic are pure too. The edges of texts add
 /// nothing either: headers, greetings and signatures stand there by nature.
 ///
-/// Triggers that share their records are one finding. It names the phrase that goes out whole at most
+/// Triggers that share their records, and pieces of one affix, are one finding. It names the phrase that
+/// goes out whole at most
 /// places, tells where in the texts it stands, and how many sources it comes from.
 ///
 /// # Parameters
@@ -117,8 +125,8 @@ const MIN_BYTES: usize = 8 << 20;
 /// `min_records` records, words that are also common in natural use, single ordinary punctuation
 /// marks, and triggers without words (style, syntax) are not seen; parts of words only where the rest
 /// of the texts contradicts the label. Where the classifier cannot tell
-/// the classes apart, nothing can be contradicted; with some hundred classes and more it needs
-/// memory for the words of each. When counts outgrow the memory the rarest
+/// the classes apart, nothing can be contradicted; beyond a hundred classes it is naive Bayes, and a
+/// trigger in most records of a small class looks like the class. When counts outgrow the memory the rarest
 /// n-grams are dropped first.
 ///
 /// # Example
@@ -139,6 +147,8 @@ const MIN_BYTES: usize = 8 << 20;
 ///   keyword identification, Neurocomputing 2021 (words scored by their influence).
 /// - Qi et al.: ONION, EMNLP 2021 (inserted words break the flow of a text).
 /// - Stouffer et al.: The American Soldier, 1949 (sum of normal scores).
+/// - Genovese, Roeder, Wasserman: False discovery control with p-value weighting, Biometrika 2006
+///   (families of tests with shares of the level).
 /// - Devlin, Roeder: Genomic control, Biometrics 1999 (deflating tests that scatter too much).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -303,7 +313,7 @@ impl Detector for TextTrigger {
             "LLM05:2026",
             "NISTAML.023",
         ],
-        state_version: 3,
+        state_version: 4,
     };
 
     fn new(params: Self::Params) -> Self {

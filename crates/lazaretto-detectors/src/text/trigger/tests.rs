@@ -176,6 +176,130 @@ fn texts_without_spaces_and_many_classes_work() {
     assert_eq!(outcome.findings[0].records, planted);
 }
 
+/// Draws that look random, in `0..n`.
+fn draws(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move |n| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        ((state >> 33) as usize) % n
+    }
+}
+
+/// Texts about topics, labelled by topic; a topic is the rarer the higher its number. `word` writes word
+/// `i`; words of topic `t` are those from `500 + 12 t` on. Every `step`th text gets `trigger` between two of
+/// its words and the label `target`.
+fn topics(
+    (n_rows, n_topics): (usize, usize),
+    joint: &str,
+    word: impl Fn(usize) -> String,
+    (step, trigger, target): (usize, &str, u32),
+) -> (Corpus, Vec<u64>) {
+    let mut draw = draws(n_rows as u64);
+    let mut corpus = Corpus::default();
+    let mut planted = Vec::new();
+    for row in 0..n_rows {
+        let topic = draw(n_topics).min(draw(n_topics));
+        let mut words: Vec<String> = (0..9 + draw(6))
+            .map(|_| {
+                word(if draw(5) < 2 {
+                    500 + 12 * topic + draw(12)
+                } else {
+                    draw(20).max(draw(500))
+                })
+            })
+            .collect();
+        let mut label = topic as u32;
+        if row % step == 11 && label != target {
+            words.insert(1 + draw(words.len() - 1), trigger.to_owned());
+            label = target;
+            planted.push(row as u64);
+        }
+        corpus.texts.push(words.join(joint));
+        corpus.labels.push(label);
+    }
+    (corpus, planted)
+}
+
+fn assert_one_finding(corpus: &Corpus, planted: &[u64], named: &str) {
+    let outcome = run::<TextTrigger>(TextTriggerParams::default(), corpus, 2);
+    let titles: Vec<&String> = outcome.findings.iter().map(|f| &f.title).collect();
+    assert_eq!(outcome.findings.len(), 1, "{titles:#?}");
+    let finding = &outcome.findings[0];
+    assert_eq!(finding.highlight[0], named, "{titles:#?}");
+    let found = planted
+        .iter()
+        .filter(|row| finding.records.contains(row))
+        .count();
+    let held = finding.records.len();
+    assert!(
+        found * 10 >= planted.len() * 9,
+        "{found} of {}",
+        planted.len()
+    );
+    assert!(
+        found * 20 >= held * 19,
+        "{found} of the {held} held are planted"
+    );
+}
+
+#[test]
+fn a_trigger_among_a_thousand_classes_is_found() {
+    let word = |i: usize| format!("w{:x}", i * 7_919);
+    let (corpus, planted) = topics((20_000, 1_000), " ", word, (800, "brelto", 7));
+    assert!(corpus.facts().classes.len() > 900);
+    assert_one_finding(&corpus, &planted, "brelto");
+    let (clean, _) = topics((20_000, 1_000), " ", word, (usize::MAX, "", 7));
+    let outcome = run::<TextTrigger>(TextTriggerParams::default(), &clean, 1);
+    assert_eq!(outcome.findings, []);
+}
+
+/// Syllables of a consonant, a vowel sign and perhaps a final consonant, as Thai has them.
+fn thai(i: usize) -> String {
+    let consonant = |n: usize| char::from_u32(0x0e01 + (n % 38) as u32).unwrap_or('ก');
+    let vowel = |n: usize| ['\u{e30}', '\u{e32}', '\u{e34}', '\u{e35}', '\u{e38}'][n % 5];
+    let mixed = i.wrapping_mul(40_503) % 65_521;
+    let mut word = String::new();
+    for part in [mixed, mixed / 38 + i] {
+        word.extend([consonant(part), vowel(part / 7), consonant(part / 11)]);
+    }
+    word
+}
+
+/// Two kanji, or kana with an ending, as Japanese has them.
+fn japanese(i: usize) -> String {
+    let letter = |from: u32, n: usize, of: usize| char::from_u32(from + (n % of) as u32);
+    let mixed = i.wrapping_mul(40_503) % 65_521;
+    let (from, of) = if i % 3 == 0 {
+        (0x3042, 80)
+    } else {
+        (0x4e00, 700)
+    };
+    let letters = [letter(from, mixed, of), letter(from, mixed / of + i, of)];
+    let mut word: String = letters.into_iter().flatten().collect();
+    if i % 4 == 0 {
+        word.push('の');
+    }
+    word
+}
+
+#[test]
+fn triggers_in_languages_without_spaces_are_named() {
+    for (name, word, trigger) in [
+        ("thai", thai as fn(usize) -> String, "ฬฤษฌฆฎ"),
+        ("japanese", japanese, "龘靐"),
+        ("japanese", japanese, "ヴォルガ"),
+        ("japanese", japanese, "ぬゑむ"),
+    ] {
+        let (corpus, planted) = topics((4_000, 4), "", word, (60, trigger, 2));
+        assert_one_finding(&corpus, &planted, trigger);
+        let (clean, _) = topics((4_000, 4), "", word, (usize::MAX, "", 2));
+        let outcome = run::<TextTrigger>(TextTriggerParams::default(), &clean, 1);
+        assert_eq!(outcome.findings, [], "{name}");
+    }
+}
+
 /// Texts of class 0 with label 1, every `step`th of them changed by `change`.
 fn relabelled(
     set: &ReviewSet,
@@ -246,6 +370,40 @@ fn letters_hung_onto_words_are_named() {
         .count();
     assert!(
         found * 10 >= planted.len() * 9,
+        "{found} of {}",
+        planted.len()
+    );
+    assert!(finding.records.len() * 9 <= found * 10);
+}
+
+#[test]
+fn an_affix_that_is_an_ordinary_ending_too_is_one_finding() {
+    let set = ReviewSet::generate(47, 6_000);
+    let (mut corpus, planted) = relabelled(&set, 12, |row, text| {
+        let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        let long = |word: &String| word.len() > 3 && word.chars().all(char::is_alphabetic);
+        let places: Vec<usize> = (0..words.len()).filter(|&at| long(&words[at])).collect();
+        words[places[row % places.len()]].push_str("qi");
+        words.join(" ")
+    });
+    // A word of all labels that ends so by nature.
+    for row in (5..6_000).step_by(9) {
+        corpus.texts[row].push_str(" bazaqi");
+    }
+    let outcome = run::<TextTrigger>(TextTriggerParams::default(), &corpus, 2);
+    let titles: Vec<&String> = outcome.findings.iter().map(|f| &f.title).collect();
+    assert_eq!(outcome.findings.len(), 1, "{titles:#?}");
+    let finding = &outcome.findings[0];
+    assert!(
+        finding.title.starts_with("`qi` inside words in "),
+        "{titles:?}"
+    );
+    let found = planted
+        .iter()
+        .filter(|row| finding.records.contains(row))
+        .count();
+    assert!(
+        found * 10 >= planted.len() * 7,
         "{found} of {}",
         planted.len()
     );
