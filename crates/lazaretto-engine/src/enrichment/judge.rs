@@ -221,9 +221,7 @@ fn scatter(others: &[(f64, f64)], centre: f64) -> f64 {
         .collect();
     deviations.sort_by(f64::total_cmp);
     let typical = 1.4826 * deviations[deviations.len() / 2];
-    let place = ((others.len() - 1) as f64 * COVERED).floor();
-
-    let place = place as usize;
+    let place = ((others.len() - 1) as f64 * COVERED).floor() as usize;
     let upper = (others[place].0 / centre - 1.0) / COVERED_DEVIATION;
     // The chance of small numbers is in the law already.
     let mut sizes: Vec<f64> = others.iter().map(|&(_, expected)| expected).collect();
