@@ -331,24 +331,6 @@ impl Assembler {
         } else {
             Vec::new()
         };
-        let urls = if wanted.urls {
-            let arrays = self.layout.urls.iter().filter_map(|&idx| column(idx));
-            arrays.map(strings).collect::<Result<_, _>>()?
-        } else {
-            Vec::new()
-        };
-        let blobs = if wanted.images {
-            let arrays = self.layout.images.iter().filter_map(|&idx| {
-                let name = self.schema.field(idx).name().clone();
-                Some((name, column(idx)?))
-            });
-            arrays
-                .map(|(name, array)| Ok(bytes(array)?.map(|values| Blobs { name, values })))
-                .filter_map(Result::transpose)
-                .collect::<Result<_, ArrowError>>()?
-        } else {
-            Vec::new()
-        };
         Ok(Assembled {
             first_row,
             keys,
@@ -365,11 +347,37 @@ impl Assembler {
                 content_hashes,
                 categories,
                 recorded,
-                urls,
-                blobs,
+                urls: self.urls(wanted, &column)?,
+                blobs: self.blobs(wanted, &column)?,
                 ..Derived::default()
             },
         })
+    }
+
+    fn blobs<'a>(
+        &self,
+        wanted: &Wanted,
+        column: &impl Fn(usize) -> Option<&'a ArrayRef>,
+    ) -> Result<Vec<Blobs>, ArrowError> {
+        let columns = self.layout.images.iter().filter(|_| wanted.images);
+        let arrays = columns.filter_map(|&idx| {
+            let name = self.schema.field(idx).name().clone();
+            Some((name, column(idx)?))
+        });
+        arrays
+            .map(|(name, array)| Ok(bytes(array)?.map(|values| Blobs { name, values })))
+            .filter_map(Result::transpose)
+            .collect()
+    }
+
+    fn urls<'a>(
+        &self,
+        wanted: &Wanted,
+        column: &impl Fn(usize) -> Option<&'a ArrayRef>,
+    ) -> Result<Vec<LargeStringArray>, ArrowError> {
+        let columns = self.layout.urls.iter().filter(|_| wanted.urls);
+        let arrays = columns.filter_map(|&idx| column(idx));
+        arrays.map(strings).collect()
     }
 
     fn texts<'a>(

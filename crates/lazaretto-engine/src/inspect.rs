@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::array::RecordBatch;
-use lazaretto_io::{Dataset, IoError, assign_roles, check_recorded, discover};
+use lazaretto_io::{Dataset, IoError, assign_roles, discover};
 
 use crate::embedder::{self, Installed};
 use crate::error::EngineError;
 use crate::plan::Plan;
 use crate::progress::Silent;
-use crate::provenance;
+use crate::provenance::Given;
 use crate::scan::{ProofOptions, open_options, pool};
 use crate::settings::Settings;
 use crate::source_list;
@@ -51,7 +51,12 @@ pub fn inspect(
         })?;
         let discovery = discover(inputs)?;
         let skipped = discovery.skipped.clone();
-        let recorded = check_recorded(&discovery)?;
+        // Whether the list is signed matters to a scan; here it only tells what would apply.
+        let list = settings.allowlist.as_deref();
+        let list = list
+            .map(|path| source_list::load(path, &ProofOptions::default()))
+            .transpose()?;
+        let given = Given::new(&discovery, list)?;
         let dataset = Dataset::open(
             discovery,
             open_options(settings, scratch.path().to_owned(), cancel),
@@ -64,12 +69,7 @@ pub fn inspect(
         let trusted_rows = trusted.as_ref().map_or(0, Dataset::n_rows);
         let label_is_given = settings.roles.label.is_some();
         let mut assembler = survey(&dataset, roles, label_is_given, [trusted_rows, 0])?;
-        // Whether it is signed matters to a scan; here it only tells what would apply.
-        let list = settings.allowlist.as_deref();
-        let list = list
-            .map(|path| source_list::load(path, &ProofOptions::default()))
-            .transpose()?;
-        provenance::install(&dataset, recorded, list.as_ref(), &mut assembler, &Silent);
+        given.install(&dataset, &mut assembler, &Silent);
         if let Some(trusted) = trusted {
             TrustedData::new(trusted, &assembler)?;
         }

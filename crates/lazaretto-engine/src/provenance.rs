@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lazaretto_core::{Comparison, FileFacts, Provenance, RecordedDigest};
-use lazaretto_io::Dataset;
+use lazaretto_io::{Dataset, Discovery, FileDigest, check_recorded};
 
 use crate::assemble::Assembler;
 use crate::error::EngineError;
@@ -21,32 +21,56 @@ pub(crate) fn load_list(request: &ScanRequest) -> Result<Option<LoadedList>, Eng
         .transpose()
 }
 
-/// Tells the detectors about files and sources; returns lines about them for the report.
-pub(crate) fn install(
-    dataset: &Dataset,
+/// What is said about the files and sources of a dataset, before it is opened.
+pub(crate) struct Given {
     recorded: Vec<RecordedDigest>,
-    list: Option<&LoadedList>,
-    assembler: &mut Assembler,
-    progress: &dyn Progress,
-) -> Vec<String> {
-    let notes = describe(&recorded)
-        .into_iter()
-        .chain(list.map(LoadedList::describe))
-        .collect();
-    let sources = list.map(|loaded| {
-        let applied = loaded.apply(dataset, assembler);
-        for unused in loaded.without_column(&applied) {
-            progress.warn(&unused);
-        }
-        applied
-    });
-    let provenance = Provenance {
-        files: file_facts(dataset),
-        recorded,
-        sources,
-    };
-    Arc::make_mut(&mut assembler.facts).provenance = provenance;
-    notes
+    list: Option<LoadedList>,
+}
+
+impl Given {
+    /// Compares the files with the digests that are recorded of them.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(crate) fn new(
+        discovery: &Discovery,
+        list: Option<LoadedList>,
+    ) -> Result<Self, EngineError> {
+        let recorded = check_recorded(discovery)?;
+        Ok(Self { recorded, list })
+    }
+
+    /// Tells the detectors about files and sources; returns lines about them for the report.
+    pub(crate) fn install(
+        &self,
+        dataset: &Dataset,
+        assembler: &mut Assembler,
+        progress: &dyn Progress,
+    ) -> Vec<String> {
+        let list = self.list.as_ref();
+        let sources = list.map(|loaded| {
+            let applied = loaded.apply(dataset, assembler);
+            for unused in loaded.without_column(&applied) {
+                progress.warn(&unused);
+            }
+            applied
+        });
+        let provenance = Provenance {
+            files: file_facts(dataset),
+            recorded: self.recorded.clone(),
+            sources,
+        };
+        Arc::make_mut(&mut assembler.facts).provenance = provenance;
+        describe(&self.recorded)
+            .into_iter()
+            .chain(list.map(LoadedList::describe))
+            .collect()
+    }
+
+    /// The list of sources for the manifest.
+    pub(crate) fn list_digest(&self) -> Option<FileDigest> {
+        self.list.as_ref().map(LoadedList::digest)
+    }
 }
 
 fn file_facts(dataset: &Dataset) -> Vec<FileFacts> {

@@ -15,7 +15,7 @@ use lazaretto_embed::Model;
 use lazaretto_features::{FeatureFit, FeatureModel};
 use lazaretto_io::{
     Conservation, Dataset, FileDigest, FindingsWriter, IoError, Manifest, OpenOptions, RolePlan,
-    RunFolder, Seal, assign_roles, check_conservation, check_recorded, discover, manifest,
+    RunFolder, Seal, assign_roles, check_conservation, discover, manifest,
     split_file, write_review, write_unscanned_reasons,
 };
 use lazaretto_patterns::redact;
@@ -36,11 +36,10 @@ use crate::judge::{Judged, finding_id};
 use crate::memory::give_back;
 use crate::plan::{Plan, Planned};
 use crate::progress::Progress;
-use crate::provenance;
+use crate::provenance::{self, Given};
 use crate::redaction;
 use crate::seal;
 use crate::settings::Settings;
-use crate::source_list::LoadedList;
 use crate::spike;
 use crate::spill::{Row, Spill, SpillWriter};
 use crate::summary;
@@ -261,12 +260,11 @@ impl<'a> Scan<'a> {
     ) -> Result<(Outcome, Manifest), EngineError> {
         let settings = &request.settings;
         let mut clock = Clock::start();
-        let list = provenance::load_list(request)?;
         progress.phase("reading file headers", 0, 0);
-        let discovery = discover(&request.inputs)?;
+        let (list, discovery) = (provenance::load_list(request)?, discover(&request.inputs)?);
+        let given = Given::new(&discovery, list)?;
         let name = discovery.name.clone();
         let skipped = discovery.skipped.clone();
-        let recorded = check_recorded(&discovery)?;
         let scratch = run.path().join(".scratch");
         create_folder(&scratch)?;
         let dataset = Dataset::open(
@@ -280,8 +278,7 @@ impl<'a> Scan<'a> {
         let beside = [&trusted, &evaluation].map(|files| files.as_ref().map_or(0, Dataset::n_rows));
         let label_is_given = settings.roles.label.is_some();
         let mut assembler = survey(&dataset, roles, label_is_given, beside)?;
-        let provenance_notes =
-            provenance::install(&dataset, recorded, list.as_ref(), &mut assembler, progress);
+        let notes = given.install(&dataset, &mut assembler, progress);
         let embedder = model.map(|model| Installed::new(model, &mut assembler));
         if let Some(reason) = embedder.as_ref().and_then(Installed::unused) {
             progress.warn(&format!("the embedder is not used: {reason}"));
@@ -324,10 +321,7 @@ impl<'a> Scan<'a> {
         let nearest = nearest_passing(&scan, shown, &judged.verdicts, &shared, &features)?;
         // What was needed to score is large, and the writers need room.
         let embedder_note = embedder.as_ref().map(Installed::describe);
-        let notes = embedder_note
-            .into_iter()
-            .chain(trusted_note)
-            .chain(provenance_notes);
+        let notes = notes.into_iter().chain(embedder_note).chain(trusted_note);
         let features_described = features.describe().into_iter().chain(notes).collect();
         drop((features, shared));
         give_back();
@@ -366,8 +360,7 @@ impl<'a> Scan<'a> {
         dataset.check_cancelled()?;
         clock.lap("check");
         clock.write(settings, run)?;
-        let list = list.as_ref().map(LoadedList::digest);
-        let manifest = scan.manifest(&report, list, run)?;
+        let manifest = scan.manifest(&report, given.list_digest(), run)?;
         Ok((
             Outcome {
                 report,

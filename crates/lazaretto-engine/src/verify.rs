@@ -106,20 +106,18 @@ impl Verification {
             }
             return;
         };
-        let outcome = Envelope::parse(bytes).and_then(|envelope| match &request.trust {
-            Some(trust) => {
+        let outcome = Envelope::parse(bytes).and_then(|envelope| {
+            if let Some(trust) = &request.trust {
                 let checked = envelope.verify(trust, request.today)?;
                 let by = format!("signature: by trusted key {}", checked.keys.join(", "));
-                Ok((checked.statement, by))
+                return Ok((checked.statement, by));
             }
-            None => {
-                let claimed: Vec<&str> = envelope.claimed_keys().collect();
-                let by = format!(
-                    "signature: not checked, give the key with `--trusted-key` (claims to be by {})",
-                    claimed.join(", ")
-                );
-                Ok((envelope.unverified_statement()?, by))
-            }
+            let claimed: Vec<&str> = envelope.claimed_keys().collect();
+            let by = format!(
+                "signature: not checked, give the key with `--trusted-key` (claims to be by {})",
+                claimed.join(", ")
+            );
+            Ok((envelope.unverified_statement()?, by))
         });
         match outcome {
             Err(error) => self.problems.push(error.to_string()),

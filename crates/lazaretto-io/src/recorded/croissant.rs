@@ -9,8 +9,9 @@ use crate::discover::percent_decode;
 /// Whether a file of this name may be a Croissant description.
 pub(super) fn may_be(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    let is_json = lower.ends_with(".json") || lower.ends_with(".jsonld");
-    is_json && (lower.starts_with("metadata.") || lower.contains("croissant"))
+    lower.rsplit_once('.').is_some_and(|(stem, end)| {
+        matches!(end, "json" | "jsonld") && (stem == "metadata" || stem.contains("croissant"))
+    })
 }
 
 /// The digests of a description; `None` when the text is none.
