@@ -21,7 +21,7 @@ pub(crate) fn curve(low: f64, high: f64, p_value: impl Fn(f64) -> f64) -> Vec<(f
         let p = p_value(score);
         // Scores with many ties fall in steps; a step must not become a slope.
         let steps = [(before, p_value(before)), (score, p)];
-        let from = if steps[0].1 > STEP * p { 0 } else { 1 };
+        let from = usize::from(steps[0].1 <= STEP * p);
         for point in &steps[from..] {
             if points.last().is_some_and(|&(last, _)| point.0 > last) {
                 points.push(*point);

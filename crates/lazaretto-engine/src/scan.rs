@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::array::RecordBatch;
-use lazaretto_core::report::{Counts, Report};
+use lazaretto_core::report::{Counts, PowerReport, Report};
 use lazaretto_core::{
     AnyEvidence, AnyModel, AnyState, Derived, Finding, FitContext, Intermediate, NO_LABEL, NO_TIME,
     RecordKey, RowHash, RowHasher, Shared, canonical,
@@ -327,9 +327,6 @@ impl<'a> Scan<'a> {
         give_back();
         let examples = scan.examples(&mut judged, &nearest)?;
         clock.lap("judge");
-        let measure = |power| spike::measure(&scan, &judged.verdicts, power, &scratch);
-        let power = settings.power.as_ref().map(measure).transpose()?;
-        clock.lap("spike test");
         let inputs = summary::Inputs {
             name,
             skipped,
@@ -340,7 +337,7 @@ impl<'a> Scan<'a> {
             judged: &judged,
             nearest: &nearest,
             examples: &examples,
-            power,
+            power: scan.spike_test(&judged, &scratch, &mut clock)?,
         };
         let (report, written) = rayon::join(
             || summary::report(&scan, &inputs),
@@ -376,6 +373,21 @@ impl<'a> Scan<'a> {
         examples.read(self)?;
         redaction::of_findings(&mut judged.summary.findings, examples.redactor());
         Ok(examples)
+    }
+
+    /// What this run would have caught of planted attacks, where that was asked for.
+    fn spike_test(
+        &self,
+        judged: &Judged,
+        scratch: &std::path::Path,
+        clock: &mut Clock,
+    ) -> Result<Option<PowerReport>, EngineError> {
+        let Some(power) = &self.request.settings.power else {
+            return Ok(None);
+        };
+        let report = spike::measure(self, &judged.verdicts, power, scratch)?;
+        clock.lap("spike test");
+        Ok(Some(report))
     }
 
     /// Number of files that could not be judged, whole or in part.

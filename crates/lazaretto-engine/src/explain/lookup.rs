@@ -12,9 +12,9 @@ const SHOWN: usize = 5;
 /// Longest id for which near misses are looked for, in bytes.
 const MAX_LENGTH: usize = 128;
 
-/// A row of `scores/`.
+/// A record as `scores/` lists it.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(super) struct Listed {
     pub(super) position: u64,
     pub(super) record_id: String,
     pub(super) row_hash: Option<String>,
@@ -45,7 +45,11 @@ fn place_of(file_digest: &str, row_group: u32, row: u64) -> String {
 ///
 /// # Errors
 /// [`EngineError::NoRecord`] and [`EngineError::AmbiguousRecord`]; when the run cannot be read.
-pub(super) fn find(run: &FinishedRun, report: &Report, wanted: &str) -> Result<Row, EngineError> {
+pub(super) fn find(
+    run: &FinishedRun,
+    report: &Report,
+    wanted: &str,
+) -> Result<Listed, EngineError> {
     let digest_of = |file: &str| {
         let files = &report.dataset.files;
         let found = files.iter().find(|known| known.path == file);
@@ -100,7 +104,7 @@ pub(super) fn find(run: &FinishedRun, report: &Report, wanted: &str) -> Result<R
 }
 
 /// The row at `position`, and how many of the same file and verdict come before it.
-fn read(run: &FinishedRun, position: u64) -> Result<Row, EngineError> {
+fn read(run: &FinishedRun, position: u64) -> Result<Listed, EngineError> {
     let mut found = None;
     run.scores::<EngineError>(None, |first, batch| {
         let end = first + batch.num_rows() as u64;
@@ -109,7 +113,7 @@ fn read(run: &FinishedRun, position: u64) -> Result<Row, EngineError> {
         }
         Ok(position >= end)
     })?;
-    let mut found: Row = found.ok_or_else(|| strange("it ends before the record"))?;
+    let mut found: Listed = found.ok_or_else(|| strange("it ends before the record"))?;
     let mut rank = 0;
     run.scores::<EngineError>(Some(&["file", "verdict"]), |first, batch| {
         let (files, verdicts) = (text(batch, "file")?, text(batch, "verdict")?);
@@ -133,7 +137,7 @@ fn read(run: &FinishedRun, position: u64) -> Result<Row, EngineError> {
 pub(super) fn passing(
     run: &FinishedRun,
     wanted: &[(String, u64)],
-) -> Result<Vec<Option<(String, u32, u64)>>, EngineError> {
+) -> Result<Vec<Option<Named>>, EngineError> {
     let mut found = vec![None; wanted.len()];
     let mut ranks = std::collections::BTreeMap::<String, u64>::new();
     let columns = ["record_id", "file", "row_group", "row", "verdict"];
@@ -161,7 +165,7 @@ pub(super) fn passing(
     Ok(found)
 }
 
-fn row_of(batch: &RecordBatch, idx: usize, position: u64) -> Result<Row, EngineError> {
+fn row_of(batch: &RecordBatch, idx: usize, position: u64) -> Result<Listed, EngineError> {
     const FIXED: [&str; 10] = [
         "record_id",
         "row_hash",
@@ -196,7 +200,7 @@ fn row_of(batch: &RecordBatch, idx: usize, position: u64) -> Result<Row, EngineE
         .filter(|name| !FIXED.contains(name))
         .map(|name| Ok((name.to_owned(), single(name)?)))
         .collect::<Result<_, EngineError>>()?;
-    Ok(Row {
+    Ok(Listed {
         position,
         record_id: Ids::of(batch)?.text(idx),
         row_hash: hashes.is_valid(idx).then(|| hashes.value(idx).to_owned()),
@@ -212,6 +216,9 @@ fn row_of(batch: &RecordBatch, idx: usize, position: u64) -> Result<Row, EngineE
         rank: 0,
     })
 }
+
+/// Id, row group and row of a record.
+pub(super) type Named = (String, u32, u64);
 
 type Places<'b> = (
     &'b arrow::array::StringArray,

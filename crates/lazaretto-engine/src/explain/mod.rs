@@ -24,7 +24,7 @@ use lazaretto_core::report::{DetectorStatus, ExampleReport, Report};
 use lazaretto_io::{Dataset, FinishedRun, IoError, OpenOptions};
 use lazaretto_patterns::Redactor;
 
-use self::lookup::Row;
+use self::lookup::Listed;
 use self::nearest::Measure;
 use self::record::{Shown, row_of};
 use self::rules::Evidence;
@@ -96,7 +96,7 @@ struct Explained<'a> {
     request: &'a ExplainRequest,
     run: &'a FinishedRun,
     report: &'a Report,
-    row: Row,
+    row: Listed,
     clean: Option<Dataset>,
     quarantine: Option<Dataset>,
 }

@@ -159,7 +159,9 @@ pub(super) fn nearest(
     for found in units.collect::<Vec<_>>() {
         let (near, n) = found?;
         compared += n;
-        near.into_iter().for_each(|near| keep(&mut best, near, k));
+        for near in near {
+            keep(&mut best, near, k);
+        }
     }
     Ok((best, compared))
 }
@@ -318,7 +320,9 @@ impl Rarity {
                 for batch in clean.batches(unit, Some(columns))? {
                     for mut words in words(&batch?, names) {
                         records += 1;
-                        words.iter_mut().for_each(|word| *word = slot(*word) as u64);
+                        for word in &mut words {
+                            *word = slot(*word) as u64;
+                        }
                         words.sort_unstable();
                         words.dedup();
                         seen.extend(words.into_iter().map(|slot| slot as u32));

@@ -6,7 +6,7 @@ use lazaretto_core::report::{ColumnReport, ExampleReport, GroupReport};
 use lazaretto_io::{Dataset, IoError};
 use lazaretto_patterns::Redactor;
 
-use super::lookup::Row;
+use super::lookup::Listed;
 use crate::examples::{shorten, text_of};
 
 /// Row `row` of the file `relative`, in a batch of its own; `None` when there is none.
@@ -85,7 +85,7 @@ impl Shown {
     }
 
     /// With the place of `row`. Labels that are numbers go by the name of their class.
-    pub(super) fn example(&self, row: &Row, classes: &[GroupReport]) -> ExampleReport {
+    pub(super) fn example(&self, row: &Listed, classes: &[GroupReport]) -> ExampleReport {
         let named = |label: &String| {
             let known = classes.iter().any(|class| class.name == *label);
             let idx = label.parse::<usize>().ok().filter(|_| !known);

@@ -79,7 +79,7 @@ impl Sample {
                     columns.push((name, Arc::new(texts(array)?), role));
                 }
                 Role::Embedding => {
-                    columns.push((name.clone(), plain_vectors(all, &name), facts.role))
+                    columns.push((name.clone(), plain_vectors(all, &name), facts.role));
                 }
                 role => columns.push((name, Arc::clone(array), role)),
             }
@@ -205,19 +205,16 @@ pub(super) fn vector_array(rows: impl Iterator<Item = Option<Vec<f64>>>, dim: us
     let length = i32::try_from(dim).unwrap_or(i32::MAX);
     let mut builder = FixedSizeListBuilder::new(Float32Builder::new(), length);
     for row in rows {
-        match row {
-            Some(row) => {
-                for value in row {
-                    builder.values().append_value(value as f32);
-                }
-                builder.append(true);
+        if let Some(row) = row {
+            for value in row {
+                builder.values().append_value(value as f32);
             }
-            None => {
-                for _ in 0..dim {
-                    builder.values().append_null();
-                }
-                builder.append(false);
+            builder.append(true);
+        } else {
+            for _ in 0..dim {
+                builder.values().append_null();
             }
+            builder.append(false);
         }
     }
     Arc::new(builder.finish())
