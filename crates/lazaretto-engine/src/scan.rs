@@ -15,8 +15,8 @@ use lazaretto_embed::Model;
 use lazaretto_features::{FeatureFit, FeatureModel};
 use lazaretto_io::{
     Conservation, Dataset, FileDigest, FindingsWriter, IoError, Manifest, OpenOptions, RolePlan,
-    RunFolder, Seal, assign_roles, check_conservation, discover, manifest,
-    split_file, write_review, write_unscanned_reasons,
+    RunFolder, Seal, assign_roles, check_conservation, discover, manifest, split_file,
+    write_review, write_unscanned_reasons,
 };
 use lazaretto_patterns::redact;
 use lazaretto_proof::{Day, SecretKey, Trust};
