@@ -248,7 +248,7 @@ pub(crate) struct ExplainOptions {
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
     /// Id of the record, as in the column `record_id` of `scores/`; or its place, as
-    /// DIGEST:ROW_GROUP:ROW with the first 16 digits of the file's BLAKE3.
+    /// `DIGEST:ROW_GROUP:ROW` with the first 16 digits of the file's BLAKE3.
     #[arg(value_name = "RECORD_ID", allow_negative_numbers = true)]
     pub(crate) record: String,
     /// Number of near clean records to show, in 0..=100.
