@@ -227,16 +227,16 @@ fn sources(columns: &mut Columns<'_>) {
         if !name_like || sample.values == 0 || !sample.repeats() {
             continue;
         }
-        if !columns.wanted(Role::Source) {
-            // Who made a record must not become a feature by which a model learns what he does.
-            columns.assign(column, Role::Other, "a column of sources beside the source");
-        } else {
+        if columns.wanted(Role::Source) {
             let reason = format!(
                 "named `{}`, {} distinct values in the sample",
                 columns.name(column),
                 sample.distinct
             );
             columns.assign(column, Role::Source, reason);
+        } else {
+            // Who made a record must not become a feature by which a model learns what he does.
+            columns.assign(column, Role::Other, "a column of sources beside the source");
         }
     }
 }
