@@ -324,14 +324,7 @@ impl Assembler {
             Vec::new()
         };
         let blobs = if wanted.images {
-            let arrays = self.layout.images.iter().filter_map(|&idx| {
-                let name = self.schema.field(idx).name().clone();
-                Some((name, column(idx)?))
-            });
-            arrays
-                .map(|(name, array)| Ok(bytes(array)?.map(|values| Blobs { name, values })))
-                .filter_map(Result::transpose)
-                .collect::<Result<_, ArrowError>>()?
+            self.blobs(&column)?
         } else {
             Vec::new()
         };
@@ -355,6 +348,20 @@ impl Assembler {
                 ..Derived::default()
             },
         })
+    }
+
+    fn blobs<'a>(
+        &self,
+        column: &impl Fn(usize) -> Option<&'a ArrayRef>,
+    ) -> Result<Vec<Blobs>, ArrowError> {
+        let arrays = self.layout.images.iter().filter_map(|&idx| {
+            let name = self.schema.field(idx).name().clone();
+            Some((name, column(idx)?))
+        });
+        arrays
+            .map(|(name, array)| Ok(bytes(array)?.map(|values| Blobs { name, values })))
+            .filter_map(Result::transpose)
+            .collect()
     }
 
     fn texts<'a>(
