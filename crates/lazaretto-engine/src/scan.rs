@@ -777,7 +777,7 @@ impl<'a> Scan<'a> {
                         detector.score(&model.model, shared, &view, evidence)
                     })
                     .collect();
-                let rows = this.spill_rows(batch, &columns[..n_stored], &view, &scores)?;
+                let rows = Self::spill_rows(batch, &columns[..n_stored], &view, &scores)?;
                 writer.write(view.first_row, &rows).map_err(failed)
             })?;
             Ok(evidence)
@@ -868,7 +868,6 @@ impl<'a> Scan<'a> {
 
     /// The encoded results of a batch.
     fn spill_rows(
-        &self,
         batch: &RecordBatch,
         stored: &[usize],
         view: &lazaretto_core::Batch<'_>,
