@@ -331,14 +331,6 @@ impl Assembler {
         } else {
             Vec::new()
         };
-<<<<<<< HEAD
-=======
-        let blobs = if wanted.images {
-            self.blobs(&column)?
-        } else {
-            Vec::new()
-        };
->>>>>>> sources
         Ok(Assembled {
             first_row,
             keys,
@@ -364,17 +356,11 @@ impl Assembler {
 
     fn blobs<'a>(
         &self,
-<<<<<<< HEAD
         wanted: &Wanted,
         column: &impl Fn(usize) -> Option<&'a ArrayRef>,
     ) -> Result<Vec<Blobs>, ArrowError> {
         let columns = self.layout.images.iter().filter(|_| wanted.images);
         let arrays = columns.filter_map(|&idx| {
-=======
-        column: &impl Fn(usize) -> Option<&'a ArrayRef>,
-    ) -> Result<Vec<Blobs>, ArrowError> {
-        let arrays = self.layout.images.iter().filter_map(|&idx| {
->>>>>>> sources
             let name = self.schema.field(idx).name().clone();
             Some((name, column(idx)?))
         });
@@ -384,7 +370,6 @@ impl Assembler {
             .collect()
     }
 
-<<<<<<< HEAD
     fn urls<'a>(
         &self,
         wanted: &Wanted,
@@ -395,8 +380,6 @@ impl Assembler {
         arrays.map(strings).collect()
     }
 
-=======
->>>>>>> sources
     fn texts<'a>(
         &self,
         column: &impl Fn(usize) -> Option<&'a ArrayRef>,
