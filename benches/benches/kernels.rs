@@ -99,6 +99,7 @@ fn min_hash(criterion: &mut Criterion) {
         memory_bytes: 1 << 30,
     };
     let batch = Batch {
+        times: None,
         first_row: 0,
         keys: &keys,
         labels: None,
@@ -143,6 +144,7 @@ fn neighbors(criterion: &mut Criterion) {
     };
     let nothing = Derived::default();
     let batch = |n_rows: usize| Batch {
+        times: None,
         first_row: 0,
         keys: &keys[..n_rows],
         labels: None,

@@ -303,6 +303,7 @@ impl Source {
                 .map(|row| RecordKey::new(0).of(&[0; 32], 0, row))
                 .collect();
             each(&Batch {
+                times: None,
                 first_row,
                 keys: &keys,
                 labels: columns.labels.as_deref(),
@@ -338,6 +339,7 @@ fn waves(units: usize) -> Vec<Vec<usize>> {
 /// borrowed anew.
 fn with_derived<'b>(batch: &'b Batch<'_>, derived: &'b Derived) -> Batch<'b> {
     Batch {
+        times: batch.times,
         first_row: batch.first_row,
         keys: batch.keys,
         labels: batch.labels,

@@ -101,6 +101,7 @@ fn measure<D: Detector>(fields: &[TextField], megabytes: f64) -> Result<()> {
                     .map(|row| RecordKey::new(0).of(&[0; 32], 0, row))
                     .collect();
                 let batch = Batch {
+                    times: None,
                     first_row: 0,
                     keys: &keys,
                     labels: None,
