@@ -152,6 +152,25 @@ pub struct DecodingOptions {
 }
 
 impl DecodingOptions {
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Some(memory) = &self.memory
+            && let Err(message) = parse_bytes(memory)
+        {
+            problems.push(Problem::new("decoding.memory", message));
+        }
+        if self.seconds == Some(0) {
+            let message = "`0` is out of range, expected at least 1";
+            problems.push(Problem::new("decoding.seconds", message));
+        }
+        if self.trusted_input == Some(true) && self.require_sandbox == Some(true) {
+            let message =
+                "input that is trusted is decoded without a sandbox, ask for one of the two";
+            problems.push(Problem::new("decoding.trusted_input", message));
+        }
+        problems
+    }
+
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -470,24 +489,12 @@ pub fn structure_problems(file: &PipelineFile) -> Vec<Problem> {
             format!("`{p}` is out of range, expected a value in (0, 0.1]"),
         ));
     }
-    for (key, memory) in [
-        ("memory", &file.memory),
-        ("decoding.memory", &file.decoding.memory),
-    ] {
-        if let Some(memory) = memory
-            && let Err(message) = parse_bytes(memory)
-        {
-            problems.push(Problem::new(key, message));
-        }
+    if let Some(memory) = &file.memory
+        && let Err(message) = parse_bytes(memory)
+    {
+        problems.push(Problem::new("memory", message));
     }
-    if file.decoding.seconds == Some(0) {
-        let message = "`0` is out of range, expected at least 1";
-        problems.push(Problem::new("decoding.seconds", message));
-    }
-    if file.decoding.trusted_input == Some(true) && file.decoding.require_sandbox == Some(true) {
-        let message = "input that is trusted is decoded without a sandbox, ask for one of the two";
-        problems.push(Problem::new("decoding.trusted_input", message));
-    }
+    problems.extend(file.decoding.problems());
     if let Some(threads) = file.threads
         && threads > 1024
     {

@@ -339,14 +339,7 @@ impl<'a> Scan<'a> {
             examples: &examples,
             power: scan.spike_test(&judged, &scratch, &mut clock)?,
         };
-        let (report, written) = rayon::join(
-            || summary::report(&scan, &inputs),
-            || scan.write(&judged, run),
-        );
-        written?;
-        for (file, bytes) in render(&report) {
-            run.write(&file, &bytes)?;
-        }
+        let report = scan.report(&inputs, render, run)?;
         clock.lap("write");
         drop(spill);
         remove_folder(&scratch)?;
@@ -365,6 +358,24 @@ impl<'a> Scan<'a> {
             },
             manifest,
         ))
+    }
+
+    /// Writes the records and the reports.
+    fn report(
+        &self,
+        inputs: &summary::Inputs<'_, '_>,
+        render: &dyn Fn(&Report) -> Vec<ReportFile>,
+        run: &RunFolder,
+    ) -> Result<Report, EngineError> {
+        let (report, written) = rayon::join(
+            || summary::report(self, inputs),
+            || self.write(inputs.judged, run),
+        );
+        written?;
+        for (file, bytes) in render(&report) {
+            run.write(&file, &bytes)?;
+        }
+        Ok(report)
     }
 
     /// The records to show; what findings quote of them is masked.

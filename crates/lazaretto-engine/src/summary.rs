@@ -359,22 +359,7 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         gate,
         counts: inputs.judged.counts,
-        settings: SettingsReport {
-            pipeline: settings.pipeline.clone(),
-            pipeline_hash: settings.hash(),
-            seed: settings.seed,
-            fdr: settings.fdr,
-            finding_p: settings.finding_p,
-            hold_rows: settings.hold_rows,
-            policy: policy_in_words(scan, collected),
-            embedder: scan.embedder.map(Installed::report),
-            decoding: decoding_report(scan),
-            method: std::iter::once(METHOD.to_owned())
-                .chain(inputs.features.iter().cloned())
-                .chain([decoding_in_words(&decoding_report(scan))])
-                .collect::<Vec<_>>()
-                .join("\n"),
-        },
+        settings: settings_report(scan, inputs),
         dataset,
         detectors: detector_reports(scan, inputs),
         campaigns,
@@ -401,6 +386,27 @@ pub(crate) fn report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> Report {
     };
     redaction::of_names(&mut report, examples.redactor());
     report
+}
+
+fn settings_report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> SettingsReport {
+    let settings = &scan.request.settings;
+    let decoding = decoding_report(scan);
+    SettingsReport {
+        pipeline: settings.pipeline.clone(),
+        pipeline_hash: settings.hash(),
+        seed: settings.seed,
+        fdr: settings.fdr,
+        finding_p: settings.finding_p,
+        hold_rows: settings.hold_rows,
+        policy: policy_in_words(scan, &inputs.judged.summary),
+        embedder: scan.embedder.map(Installed::report),
+        decoding,
+        method: std::iter::once(METHOD.to_owned())
+            .chain(inputs.features.iter().cloned())
+            .chain([decoding_in_words(&decoding)])
+            .collect::<Vec<_>>()
+            .join("\n"),
+    }
 }
 
 fn decoding_report(scan: &Scan<'_>) -> DecodingReport {

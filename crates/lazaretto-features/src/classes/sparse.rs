@@ -239,7 +239,9 @@ impl SparseClasses {
                         model.add(feature, value, logits);
                     }
                     if let Some(letters) = &self.letters {
-                        logits.iter_mut().for_each(|logit| *logit *= 1.0 - LETTERS);
+                        for logit in &mut *logits {
+                            *logit *= 1.0 - LETTERS;
+                        }
                         letters.add(keys[row_idx], &scratch.runs, LETTERS, logits);
                     }
                     softmax(logits);

@@ -271,14 +271,14 @@ fn thai(i: usize) -> String {
 fn japanese(i: usize) -> String {
     let letter = |from: u32, n: usize, of: usize| char::from_u32(from + (n % of) as u32);
     let mixed = i.wrapping_mul(40_503) % 65_521;
-    let (from, of) = if i % 3 == 0 {
+    let (from, of) = if i.is_multiple_of(3) {
         (0x3042, 80)
     } else {
         (0x4e00, 700)
     };
     let letters = [letter(from, mixed, of), letter(from, mixed / of + i, of)];
     let mut word: String = letters.into_iter().flatten().collect();
-    if i % 4 == 0 {
+    if i.is_multiple_of(4) {
         word.push('の');
     }
     word
