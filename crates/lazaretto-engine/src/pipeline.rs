@@ -142,7 +142,7 @@ pub struct DecodingOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_sandbox: Option<bool>,
     /// Memory that one decoder may take for data, such as `"1GiB"`; what needs more is unscanned.
-    /// Default: a quarter of `memory`, and at least `"512MiB"`.
+    /// Default: half of `memory`, and at least `"1GiB"`; ten thousand columns take more than that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
     /// Seconds that decoding a unit (a row group or a block of text) may take; what needs more is

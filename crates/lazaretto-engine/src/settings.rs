@@ -17,7 +17,7 @@ use crate::policy::{DEFAULT_RULES, Rule};
 use crate::spike::PowerSettings;
 
 /// Least memory of a decoder when none is given.
-const LEAST_DECODER_MEMORY: u64 = 512 << 20;
+const LEAST_DECODER_MEMORY: u64 = 1 << 30;
 /// Seconds for a unit when none are given.
 const DECODER_SECONDS: u64 = 30;
 
@@ -101,7 +101,7 @@ impl Decoding {
             limits: DecoderLimits {
                 memory: given
                     .and_then(|memory| parse_bytes(memory).ok())
-                    .unwrap_or_else(|| (memory / 4).max(LEAST_DECODER_MEMORY)),
+                    .unwrap_or_else(|| (memory / 2).max(LEAST_DECODER_MEMORY)),
                 time: Duration::from_secs(options.seconds.unwrap_or(DECODER_SECONDS)),
             },
             program: None,
