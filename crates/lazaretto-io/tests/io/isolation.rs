@@ -86,10 +86,13 @@ fn decoders_that_fail_say_why() {
         ),
         ("kill -XCPU $$", "processor time"),
         // An answer to something else, and a frame that is longer than any that can be.
-        ("printf 'Z\\0\\0\\0\\0\\0\\0\\0\\0'", "something else"),
         (
-            "printf 'A\\377\\377\\377\\377\\377\\377\\377\\377'",
-            "the decoder ",
+            "printf 'Z\\0\\0\\0\\0\\0\\0\\0\\0'; exec sleep 100",
+            "something else",
+        ),
+        (
+            "printf 'A\\377\\377\\377\\377\\377\\377\\377\\377'; exec sleep 100",
+            "signal 9",
         ),
     ] {
         let reason = reason(then);
