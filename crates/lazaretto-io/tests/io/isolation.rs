@@ -37,8 +37,13 @@ fn complete() -> SandboxLevel {
     }
 }
 
-/// Opens a file of 30 records with `program` as decoder.
-fn open(place: &Place, program: PathBuf, cancel: &Arc<AtomicBool>) -> Result<Dataset, IoError> {
+/// Opens a file of 30 records with `program` as decoder, which may take `time`.
+fn open(
+    place: &Place,
+    program: PathBuf,
+    time: Duration,
+    cancel: &Arc<AtomicBool>,
+) -> Result<Dataset, IoError> {
     let file = place.data().join("a.parquet");
     let properties = WriterProperties::builder().build();
     write_parquet(&file, &[batch(0, 30)], properties);
@@ -46,7 +51,7 @@ fn open(place: &Place, program: PathBuf, cancel: &Arc<AtomicBool>) -> Result<Dat
         program,
         limits: DecoderLimits {
             memory: 64 << 20,
-            time: Duration::from_millis(300),
+            time,
         },
         required: true,
     };
@@ -59,11 +64,14 @@ fn open(place: &Place, program: PathBuf, cancel: &Arc<AtomicBool>) -> Result<Dat
     Dataset::open(discover(&[file.display().to_string()])?, options)
 }
 
+/// Long enough for a shell to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Why nothing could be read with a decoder that greets and goes on with `then`.
-fn reason(then: &str) -> String {
+fn reason(then: &str, time: Duration) -> String {
     let place = Place::new();
     let program = decoder(&place.scratch(), complete(), then);
-    match open(&place, program, &Arc::default()).unwrap_err() {
+    match open(&place, program, time, &Arc::default()).unwrap_err() {
         // It depends on the moment whether it fails at its start or at the first file.
         IoError::NothingReadable { reason, .. } | IoError::Isolation { reason } => reason,
         other => panic!("{other}"),
@@ -95,7 +103,7 @@ fn decoders_that_fail_say_why() {
             "signal 9",
         ),
     ] {
-        let reason = reason(then);
+        let reason = reason(then, PATIENCE);
         assert!(reason.contains(expected), "`{then}`: {reason}");
     }
 }
@@ -103,7 +111,7 @@ fn decoders_that_fail_say_why() {
 #[test]
 fn a_decoder_that_never_answers_is_ended() {
     let started = Instant::now();
-    let reason = reason("exec sleep 100");
+    let reason = reason("exec sleep 100", Duration::from_millis(300));
     assert!(reason.contains("longer than 0.3 s"), "{reason}");
     assert!(started.elapsed() < Duration::from_secs(50));
 }
@@ -114,7 +122,7 @@ fn cancelling_does_not_wait_for_a_decoder() {
     let program = decoder(&place.scratch(), complete(), "exec sleep 100");
     let cancel = Arc::new(AtomicBool::new(false));
     cancel.store(true, Ordering::Relaxed);
-    let error = open(&place, program, &cancel).unwrap_err();
+    let error = open(&place, program, PATIENCE, &cancel).unwrap_err();
     assert!(
         matches!(error, IoError::Interrupted | IoError::Isolation { .. }),
         "{error}"
@@ -129,7 +137,7 @@ fn a_sandbox_with_gaps_is_refused_where_it_is_required() {
         ..complete()
     };
     let program = decoder(&place.scratch(), level, "exec sleep 100");
-    let error = open(&place, program, &Arc::default()).unwrap_err();
+    let error = open(&place, program, PATIENCE, &Arc::default()).unwrap_err();
     assert!(matches!(error, IoError::SandboxIncomplete { .. }));
     assert!(error.to_string().contains("Landlock"), "{error}");
     assert!(!error.to_string().contains("seccomp"), "{error}");
@@ -139,7 +147,7 @@ fn a_sandbox_with_gaps_is_refused_where_it_is_required() {
 fn a_program_that_does_not_start_is_told_at_once() {
     let place = Place::new();
     let missing = place.scratch().join("missing");
-    let error = open(&place, missing, &Arc::default()).unwrap_err();
+    let error = open(&place, missing, PATIENCE, &Arc::default()).unwrap_err();
     assert!(matches!(error, IoError::Isolation { .. }), "{error}");
     assert!(error.hint().unwrap().contains("--trusted-input"));
 }
