@@ -6,7 +6,7 @@
 //! | [`mod@discover`] | which files make up the dataset |
 //! | [`recorded`] | digests that the dataset records of its own files |
 //! | [`dataset`] | opening them, one schema over all, batches by unit |
-//! | `decode` | the format readers behind one trait; the place for process isolation |
+//! | `decode` | the format readers, in processes of their own or in this one |
 //! | [`roles`] | what each column is for |
 //! | [`run_folder`], [`manifest`] | staging, committing, digests |
 //! | [`finished_run`] | a committed run, read back |
