@@ -23,6 +23,7 @@ mod sources;
 
 // The promises: same bytes, nothing lost, any format, bounded memory, all or nothing.
 mod conservation;
+mod crashes;
 mod determinism;
 mod formats;
 mod interruption;

@@ -67,6 +67,16 @@ pub trait DynDetector: Send + Sync {
     /// # Errors
     /// When the bytes are not a state of this detector and version.
     fn decode_state(&self, bytes: &[u8]) -> Result<AnyState, StateError>;
+    /// The bytes of evidence, see [`crate::state`].
+    ///
+    /// # Errors
+    /// When the evidence does not serialise.
+    fn encode_evidence(&self, evidence: &AnyEvidence) -> Result<Vec<u8>, StateError>;
+    /// Reads evidence back.
+    ///
+    /// # Errors
+    /// When the bytes are not evidence of this detector and version.
+    fn decode_evidence(&self, bytes: &[u8]) -> Result<AnyEvidence, StateError>;
 }
 
 fn typed<T: 'static>(any: &(dyn Any + Send)) -> &T {
@@ -148,5 +158,15 @@ impl<D: Detector> DynDetector for D {
     fn decode_state(&self, bytes: &[u8]) -> Result<AnyState, StateError> {
         let state = state::decode::<D::State>(D::SPEC.id, D::SPEC.state_version, bytes)?;
         Ok(AnyState(Box::new(state)))
+    }
+
+    fn encode_evidence(&self, evidence: &AnyEvidence) -> Result<Vec<u8>, StateError> {
+        let evidence = typed(evidence.0.as_ref());
+        state::encode::<D::Evidence>(D::SPEC.id, D::SPEC.state_version, evidence)
+    }
+
+    fn decode_evidence(&self, bytes: &[u8]) -> Result<AnyEvidence, StateError> {
+        let evidence = state::decode::<D::Evidence>(D::SPEC.id, D::SPEC.state_version, bytes)?;
+        Ok(AnyEvidence(Box::new(evidence)))
     }
 }

@@ -1,4 +1,5 @@
-//! Bytes of a detector's mergeable state, so that a partition can be fitted in another process.
+//! Bytes of a detector's mergeable state or evidence, so that a partition can be fitted in another process, and
+//! a run that was cut short gone on with.
 //!
 //! Layout: the magic `LZST`, a format version (one byte), the detector's id (length byte and
 //! bytes), the detector's own state version (`u32`, little endian), then the state in postcard.

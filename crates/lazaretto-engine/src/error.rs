@@ -14,6 +14,14 @@ pub enum EngineError {
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] IoError),
+    /// The run was cut short, and what it did so far is there to be gone on from.
+    #[error("{cause}")]
+    Resumable {
+        /// The staging folder.
+        folder: String,
+        /// What cut it short.
+        cause: IoError,
+    },
     /// Several columns were asked for that do not exist or do not fit.
     #[error("assign roles to columns: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Roles(Vec<IoError>),
@@ -132,6 +140,15 @@ impl EngineError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io(error) => error.hint(),
+            Self::Resumable { folder, cause } => {
+                let kept = format!(
+                    "what is done is kept in `{folder}`: the same command with `--resume` goes on from there"
+                );
+                Some(match cause.hint() {
+                    Some(hint) => format!("{hint}; {kept}"),
+                    None => kept,
+                })
+            }
             Self::Roles(errors) => {
                 let hints: Vec<_> = errors.iter().filter_map(IoError::hint).collect();
                 (!hints.is_empty()).then(|| hints.join("; "))
@@ -179,9 +196,18 @@ impl EngineError {
         }
     }
 
+    /// The failed input or output operation behind it, where there is one.
+    #[must_use]
+    pub fn io(&self) -> Option<&IoError> {
+        match self {
+            Self::Io(error) | Self::Resumable { cause: error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
     /// Whether the user stopped the run.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
-        matches!(self, Self::Io(IoError::Interrupted))
+        matches!(self.io(), Some(IoError::Interrupted))
     }
 }

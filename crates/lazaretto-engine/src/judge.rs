@@ -40,6 +40,36 @@ pub(crate) struct Judged {
     pub(crate) review: Option<Review>,
 }
 
+impl Judged {
+    /// A digest of everything that is written about the records in `clean/`, `quarantine/` and `unscanned/`.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        let mut put = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        for verdicts in self.verdicts.chunks(1 << 16) {
+            let verdicts: Vec<u8> = verdicts.iter().map(|&verdict| verdict as u8).collect();
+            put(&verdicts);
+        }
+        for (ordinal, note) in &self.notes {
+            put(&ordinal.to_le_bytes());
+            put(note.record_id.as_bytes());
+            put(&note.row_hash.0);
+            put(&note.score.to_le_bytes());
+            put(&note.q_value.to_le_bytes());
+            for finding in &note.findings {
+                put(finding.as_bytes());
+            }
+        }
+        for (unit, reason) in &self.unscanned {
+            put(&(*unit as u64).to_le_bytes());
+            put(reason.as_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
 impl Decisions for Judged {
     fn verdict(&self, ordinal: u64) -> Verdict {
         self.verdicts
@@ -79,7 +109,7 @@ impl Scan<'_> {
         run: &RunFolder,
     ) -> Result<Judged, EngineError> {
         self.progress.phase("judging", self.dataset.n_rows(), 0);
-        let scratch = run.path().join(".scratch");
+        let scratch = run.scratch_folder();
         let failed = |source| IoError::Storage {
             action: "read",
             path: scratch.clone(),

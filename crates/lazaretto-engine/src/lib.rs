@@ -21,6 +21,7 @@
 //! | [`policy`] | verdicts and the gate |
 //! | `campaigns`, `counts` | findings with one cause, and how groups are spread over classes, sources and time |
 //! | [`mod@verify`], `seal` | whether a run folder may be read, and what its signature says |
+//! | `checkpoint`, `resume` | how far a run came, and runs that are gone on with |
 //! | `summary`, `examples`, `compare`, `curve` | the report's content |
 //! | [`mod@explain`] | why a record of a finished run has its verdict |
 //!
@@ -31,6 +32,7 @@ mod beside;
 pub mod calibrate;
 mod calibrated;
 mod campaigns;
+mod checkpoint;
 mod combine;
 mod compare;
 mod counts;
@@ -52,6 +54,7 @@ pub mod policy;
 pub mod progress;
 mod provenance;
 mod redaction;
+mod resume;
 mod review;
 pub mod scan;
 mod seal;
@@ -65,6 +68,7 @@ mod times;
 mod trusted;
 pub mod verify;
 
+pub use checkpoint::Resumption;
 pub use error::EngineError;
 pub use explain::{ExplainRequest, explain};
 pub use inspect::{Inspection, inspect};

@@ -8,6 +8,8 @@ pub trait Progress: Sync {
     fn advance(&self, rows: u64, bytes: u64);
     /// Something the user should know at once, such as an unreadable file.
     fn warn(&self, message: &str);
+    /// Something the user will want to know, and that is as it should be.
+    fn note(&self, message: &str);
 }
 
 /// Shows nothing.
@@ -18,4 +20,5 @@ impl Progress for Silent {
     fn phase(&self, _name: &str, _rows: u64, _bytes: u64) {}
     fn advance(&self, _rows: u64, _bytes: u64) {}
     fn warn(&self, _message: &str) {}
+    fn note(&self, _message: &str) {}
 }

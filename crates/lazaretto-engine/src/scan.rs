@@ -1,5 +1,7 @@
 //! A scan from its inputs to its run folder, step by step.
 
+mod passes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,15 +10,14 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::RecordBatch;
 use lazaretto_core::report::{Counts, PowerReport, Report};
 use lazaretto_core::{
-    AnyEvidence, AnyModel, AnyState, Derived, Finding, FitContext, Intermediate, NO_LABEL, NO_TIME,
-    RecordKey, RowHash, RowHasher, Shared, canonical,
+    AnyModel, AnyState, FitContext, Intermediate, NO_LABEL, RecordKey, RowHash, Shared, canonical,
 };
 use lazaretto_embed::Model;
-use lazaretto_features::{FeatureFit, FeatureModel};
+use lazaretto_features::FeatureModel;
 use lazaretto_io::{
-    Conservation, Dataset, FileDigest, FindingsWriter, IoError, Manifest, OpenOptions, RolePlan,
-    RunFolder, Seal, assign_roles, check_conservation, discover, manifest, split_file,
-    write_review, write_unscanned_reasons,
+    Conservation, Dataset, FileDigest, FindingsWriter, Found, IoError, Journal, Manifest,
+    OpenOptions, RolePlan, RunFolder, Seal, Written, assign_roles, check_conservation, discover,
+    failpoint, manifest, split_file, write_review, write_unscanned_reasons,
 };
 use lazaretto_patterns::redact;
 use lazaretto_proof::{Day, SecretKey, Trust};
@@ -25,6 +26,7 @@ use rayon::prelude::*;
 use crate::assemble::{Assembler, Wanted};
 use crate::beside;
 use crate::calibrated::{Calibrated, calibrate, null_scores};
+use crate::checkpoint::{Checkpoints, Resumption, Unscanned};
 use crate::combine::Fused;
 use crate::compare::nearest_passing;
 use crate::embedder::{self, Installed};
@@ -38,10 +40,11 @@ use crate::plan::{Plan, Planned};
 use crate::progress::Progress;
 use crate::provenance::{self, Given};
 use crate::redaction;
+use crate::resume::{self, Facts};
 use crate::seal;
 use crate::settings::Settings;
 use crate::spike;
-use crate::spill::{Row, Spill, SpillWriter};
+use crate::spill::Spill;
 use crate::summary;
 use crate::survey::survey;
 use crate::trusted::{self, Gathering, Scorer, TrustedData, TrustedScores};
@@ -59,6 +62,8 @@ pub struct ScanRequest {
     pub cancel: Arc<AtomicBool>,
     /// Keys.
     pub proof: ProofOptions,
+    /// Whether an earlier run is gone on with, and how a later one can go on with this.
+    pub resumption: Resumption,
 }
 
 /// Keys that sign the run and that vouch for what it is given.
@@ -71,6 +76,9 @@ pub struct ProofOptions {
     /// The day on which keys must count; `None` leaves days out.
     pub today: Option<Day>,
 }
+
+/// Name of the scores of all records in the journal.
+const ROWS: &str = "rows";
 
 /// Name and bytes of a report file.
 pub type ReportFile = (String, Vec<u8>);
@@ -161,24 +169,66 @@ fn staged(
     progress: &dyn Progress,
     render: &(dyn Fn(&Report) -> Vec<ReportFile> + Sync),
 ) -> Result<Outcome, EngineError> {
-    let run = RunFolder::stage(&request.out)?;
-    match Scan::run(request, model, progress, render, &run) {
-        Ok((outcome, manifest)) => {
-            let key = request.proof.signing_key.as_deref();
-            let seal = key.map(|key| {
-                move |manifest: &Manifest, covered: &[FileDigest]| {
-                    seal::seal(key, manifest, covered)
-                }
-            });
-            let seal = seal.as_ref().map(|seal| seal as &Seal<'_>);
-            run.commit(&manifest, request.settings.access, seal)?;
-            Ok(outcome)
+    if !request.resumption.resume {
+        let run = RunFolder::stage(&request.out)?;
+        return begin(request, model, progress, render, (run, false));
+    }
+    match RunFolder::resume(&request.out)? {
+        Found::Committed => resume::committed(request, model.as_ref(), progress),
+        Found::Sealed(run, manifest) => {
+            resume::sealed(request, model.as_ref(), progress, run, &manifest)
         }
-        Err(error) => {
-            run.discard();
-            Err(error)
+        Found::Begun(run) => begin(request, model, progress, render, (run, true)),
+        Found::Nothing(run) => {
+            progress.note("there is no run to resume: a new one begins");
+            begin(request, model, progress, render, (run, false))
         }
     }
+}
+
+/// Makes a run in a staging folder, where one may have been begun, and puts it into its place.
+fn begin(
+    request: &ScanRequest,
+    model: Option<Model>,
+    progress: &dyn Progress,
+    render: &(dyn Fn(&Report) -> Vec<ReportFile> + Sync),
+    (run, begun): (RunFolder, bool),
+) -> Result<Outcome, EngineError> {
+    let staging = run.path().to_owned();
+    let ended = match Scan::run(request, model, progress, render, (&run, begun)) {
+        Ok((outcome, manifest)) => {
+            run.keep(Journal::has_checkpoints(&run));
+            Scan::commit(request, run, &manifest).map(|()| outcome)
+        }
+        Err(error) => {
+            // A run that was not accepted stays for the command that it is of.
+            let goes_on = is_passing(&error) && Journal::has_checkpoints(&run);
+            run.keep(run.is_kept() || goes_on);
+            drop(run);
+            Err(error)
+        }
+    };
+    ended.map_err(|error| match error {
+        EngineError::Io(cause) if is_passing_io(&cause) && staging.is_dir() => {
+            EngineError::Resumable {
+                folder: staging.display().to_string(),
+                cause,
+            }
+        }
+        other => other,
+    })
+}
+
+/// Whether the same command may come further another time.
+fn is_passing(error: &EngineError) -> bool {
+    error.io().is_some_and(is_passing_io)
+}
+
+fn is_passing_io(error: &IoError) -> bool {
+    matches!(
+        error,
+        IoError::Interrupted | IoError::Storage { .. } | IoError::Encode { .. }
+    )
 }
 
 fn warn_of_unreadable(dataset: &Dataset, progress: &dyn Progress) {
@@ -246,8 +296,9 @@ pub(crate) struct Scan<'a> {
     /// The model for vectors of texts, where one was given.
     pub(crate) embedder: Option<&'a Installed>,
     pub(crate) key: RecordKey,
+    pub(crate) checkpoints: &'a Checkpoints<'a>,
     /// Why a unit is unscanned.
-    pub(crate) unscanned: BTreeMap<usize, String>,
+    pub(crate) unscanned: Unscanned,
 }
 
 impl<'a> Scan<'a> {
@@ -256,7 +307,7 @@ impl<'a> Scan<'a> {
         model: Option<Model>,
         progress: &'a dyn Progress,
         render: &dyn Fn(&Report) -> Vec<ReportFile>,
-        run: &RunFolder,
+        (run, begun): (&RunFolder, bool),
     ) -> Result<(Outcome, Manifest), EngineError> {
         let settings = &request.settings;
         let mut clock = Clock::start();
@@ -265,7 +316,10 @@ impl<'a> Scan<'a> {
         let given = Given::new(&discovery, list)?;
         let name = discovery.name.clone();
         let skipped = discovery.skipped.clone();
-        let scratch = run.path().join(".scratch");
+        let scratch = run.scratch_folder();
+        if begun && scratch.exists() {
+            remove_folder(&scratch)?;
+        }
         create_folder(&scratch)?;
         let dataset = Dataset::open(
             discovery,
@@ -287,6 +341,24 @@ impl<'a> Scan<'a> {
             .map(|files| TrustedData::new(files, &assembler))
             .transpose()?;
         let plan = Plan::new(&assembler.facts, settings)?;
+        let identity = resume::identity(&Facts {
+            request,
+            dataset: &dataset,
+            trusted: trusted
+                .as_ref()
+                .map(TrustedData::digests)
+                .unwrap_or_default(),
+            evaluation: evaluation.as_ref().map(beside::digests).unwrap_or_default(),
+            embedder: embedder
+                .as_ref()
+                .map(Installed::digests)
+                .unwrap_or_default(),
+            list: given.list_digest(),
+        });
+        failpoint!("before-identity");
+        let every = request.resumption.every;
+        let checkpoints = Checkpoints::open(run, begun, &identity, every, progress)?;
+        failpoint!("after-identity");
         clock.lap("discover");
         let mut scan = Scan {
             request,
@@ -298,15 +370,23 @@ impl<'a> Scan<'a> {
             evaluation: evaluation.as_ref(),
             embedder: embedder.as_ref(),
             key: RecordKey::new(settings.seed),
+            checkpoints: &checkpoints,
             unscanned: BTreeMap::new(),
         };
         scan.embed_texts(&scratch)?;
         let (fitted, mut shared, mut features) = scan.fit()?;
+        failpoint!("after-fit");
         scan.gather(&mut shared, &mut features, &scratch)?;
         let trusted_note = scan.gather_beside(&mut shared, &features)?;
         let (models, abstained) = scan.models(fitted, &shared);
         clock.lap("fit");
-        let (spill, mut findings) = scan.score(&models, &shared, &features, &scratch)?;
+        let (spill, mut findings) = scan.score(
+            &models,
+            &shared,
+            &features,
+            &run.journal_folder().join(ROWS),
+        )?;
+        failpoint!("after-score");
         let trusted_scores = scan.score_trusted(&models, &shared, &features)?;
         clock.lap("score");
         // Models are large, and from here on it only matters which detectors ran.
@@ -316,6 +396,7 @@ impl<'a> Scan<'a> {
         findings.extend(enrichment(&scan, &ran, &calibrated, &findings, &spill)?);
         clock.lap("fuse");
         let mut judged = scan.judge(&calibrated, findings, &spill, &fused, run)?;
+        failpoint!("after-judge");
         let shown = &judged.summary.findings;
         let shown = &shown[..shown.len().min(summary::MAX_WITH_EXAMPLES)];
         let nearest = nearest_passing(&scan, shown, &judged.verdicts, &shared, &features)?;
@@ -340,12 +421,14 @@ impl<'a> Scan<'a> {
             power: scan.spike_test(&judged, &scratch, &mut clock)?,
         };
         let report = scan.report(&inputs, render, run)?;
+        failpoint!("after-write");
         clock.lap("write");
         drop(spill);
         remove_folder(&scratch)?;
         progress.phase("checking that nothing was lost", dataset.n_rows(), 0);
         let conservation = check_and_sync(&dataset, run)?;
         agree(&conservation, &judged.counts)?;
+        failpoint!("after-check");
         // Whoever was told that the run stops must not find it finished.
         dataset.check_cancelled()?;
         clock.lap("check");
@@ -449,47 +532,6 @@ impl<'a> Scan<'a> {
         self.progress.phase(name, self.dataset.n_rows(), bytes);
     }
 
-    /// Runs `work` on every readable unit in parallel and hands the results over in order. A unit
-    /// that cannot be read becomes unscanned and is handed over as `None`.
-    pub(crate) fn each_unit<T: Send>(
-        &mut self,
-        work: impl Fn(&Self, usize) -> Result<T, IoError> + Sync,
-        mut take: impl FnMut(usize, Option<T>) -> Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
-        let units: Vec<usize> = (0..self.dataset.units().len()).collect();
-        // Twice the threads, so that one slow unit does not idle the others, yet few enough that
-        // the results waiting for their turn stay small.
-        let wave = 2 * rayon::current_num_threads();
-        for units in units.chunks(wave) {
-            let this = &*self;
-            let results: Vec<Option<Result<T, IoError>>> = units
-                .par_iter()
-                .map(|&unit| {
-                    let readable = !this.unscanned.contains_key(&unit);
-                    let result = readable.then(|| work(this, unit));
-                    this.progress
-                        .advance(this.dataset.units()[unit].rows, this.unit_bytes(unit));
-                    result
-                })
-                .collect();
-            for (&unit, result) in units.iter().zip(results) {
-                match result {
-                    None => take(unit, None)?,
-                    Some(Ok(result)) => take(unit, Some(result))?,
-                    Some(Err(IoError::Interrupted)) => return Err(IoError::Interrupted.into()),
-                    Some(Err(error)) => {
-                        // Decoders quote the value they stumble over.
-                        let reason = redact(&error.to_string()).into_owned();
-                        self.progress.warn(&format!("unscanned: {reason}"));
-                        self.unscanned.insert(unit, reason);
-                        take(unit, None)?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Calls `each` with every batch of a unit, assembled.
     pub(crate) fn each_batch(
         &self,
@@ -526,64 +568,6 @@ impl<'a> Scan<'a> {
                 reason: format!("{done} records where the header promises {}", place.rows),
             })
         }
-    }
-
-    /// The fit pass.
-    fn fit(&mut self) -> Result<(Vec<AnyState>, Shared, FeatureModel), EngineError> {
-        let context = self.context();
-        let feature_context = self.feature_context();
-        let settings = &self.request.settings;
-        let plan = self.plan;
-        let wanted = plan.fit_wanted(&self.assembler.facts);
-        let columns = wanted.columns(&self.assembler.layout);
-        let start = || {
-            let states: Vec<AnyState> = plan
-                .detectors
-                .iter()
-                .map(|planned| planned.detector.start(&context))
-                .collect();
-            let features =
-                FeatureFit::start(&feature_context, &plan.intermediates, &settings.features);
-            (states, features)
-        };
-        let (mut states, mut features) = start();
-        let mut present = BTreeSet::new();
-        if !columns.is_empty() {
-            self.phase("fitting");
-            let fit_unit = |this: &Self, unit: usize| {
-                let (mut states, mut features) = start();
-                let mut present = BTreeSet::new();
-                this.each_batch(unit, &wanted, &columns, |batch, assembled| {
-                    for (column, array) in columns.iter().zip(batch.columns()) {
-                        if array.logical_null_count() < array.len() {
-                            present.insert(*column);
-                        }
-                    }
-                    let view = assembled.view(&assembled.derived);
-                    for (planned, state) in plan.detectors.iter().zip(&mut states) {
-                        planned.detector.fit(&context, state, &view);
-                    }
-                    features.update(&view);
-                    Ok(())
-                })?;
-                Ok((states, features, present))
-            };
-            self.each_unit(fit_unit, |_, fitted| {
-                if let Some((later_states, later_features, later_present)) = fitted {
-                    for ((planned, state), later) in
-                        plan.detectors.iter().zip(&mut states).zip(later_states)
-                    {
-                        planned.detector.merge(&context, state, later);
-                    }
-                    features.merge(later_features);
-                    present.extend(later_present);
-                }
-                Ok(())
-            })?;
-            self.refuse_empty_columns(&columns, &present)?;
-        }
-        let (shared, model) = features.finish(&feature_context);
-        Ok((states, shared, model))
     }
 
     /// The pass that gathers the features of all records, where neighbours are searched among all.
@@ -744,89 +728,6 @@ impl<'a> Scan<'a> {
         (models, abstained)
     }
 
-    /// The score pass.
-    fn score(
-        &mut self,
-        models: &[Modelled<'a>],
-        shared: &Shared,
-        features: &FeatureModel,
-        scratch: &std::path::Path,
-    ) -> Result<(Spill, Vec<Finding>), EngineError> {
-        self.phase("scoring");
-        let wanted = self.plan.score_wanted(&self.assembler.facts);
-        // Every stored column is read: the hash of a record covers all of them.
-        let n_stored = self.dataset.schema().fields().len();
-        let mut columns: BTreeSet<usize> = (0..n_stored).collect();
-        columns.extend(wanted.columns(&self.assembler.layout));
-        let columns: Vec<usize> = columns.into_iter().collect();
-        let path = scratch.join("scores");
-        let failed = |source| IoError::Storage {
-            action: "write",
-            path: path.clone(),
-            source,
-        };
-        let writer = SpillWriter::create(&path, models.len()).map_err(failed)?;
-        let start = || -> Vec<AnyEvidence> {
-            models
-                .iter()
-                .map(|model| model.planned.detector.start_evidence(&model.model))
-                .collect()
-        };
-        let mut evidence = start();
-        let score_unit = |this: &Self, unit: usize| {
-            let mut evidence = start();
-            this.each_batch(unit, &wanted, &columns, |batch, mut assembled| {
-                let mut derived = Derived::default();
-                features.derive(shared, &assembled.view(&assembled.derived), &mut derived);
-                assembled.complete(derived);
-                let view = assembled.view(&assembled.derived);
-                let scores: Vec<Vec<f32>> = models
-                    .iter()
-                    .zip(&mut evidence)
-                    .map(|(model, evidence)| {
-                        let detector = &model.planned.detector;
-                        detector.score(&model.model, shared, &view, evidence)
-                    })
-                    .collect();
-                let rows = Self::spill_rows(batch, &columns[..n_stored], &view, &scores)?;
-                writer.write(view.first_row, &rows).map_err(failed)
-            })?;
-            Ok(evidence)
-        };
-        let dataset = self.dataset;
-        let no_scores = vec![f32::NAN; models.len()];
-        let unread = Row::unread(&no_scores);
-        self.each_unit(score_unit, |unit, scored| {
-            if let Some(later) = scored {
-                for ((model, evidence), later) in models.iter().zip(&mut evidence).zip(later) {
-                    model.planned.detector.merge_evidence(evidence, later);
-                }
-            } else {
-                // What was written before the unit failed is written over.
-                let place = dataset.units()[unit];
-                let mut bytes = Vec::new();
-                unread.encode(&mut bytes);
-                for ordinal in place.first_row..place.first_row + place.rows {
-                    writer.write(ordinal, &bytes).map_err(failed)?;
-                }
-            }
-            Ok(())
-        })?;
-        let spill = writer.finish().map_err(failed)?;
-        self.progress.phase("weighing the evidence", 0, 0);
-        let findings = models
-            .par_iter()
-            .zip(evidence)
-            .map(|(model, evidence)| {
-                model
-                    .planned
-                    .detector
-                    .finish(&model.model, shared, evidence)
-            })
-            .collect::<Vec<_>>();
-        Ok((spill, findings.into_iter().flatten().collect()))
-    }
-
     /// The scores of trusted records, where some were given.
     fn score_trusted(
         &self,
@@ -877,49 +778,30 @@ impl<'a> Scan<'a> {
         Ok((calibrated, fused))
     }
 
-    /// The encoded results of a batch.
-    fn spill_rows(
-        batch: &RecordBatch,
-        stored: &[usize],
-        view: &lazaretto_core::Batch<'_>,
-        scores: &[Vec<f32>],
-    ) -> Result<Vec<u8>, IoError> {
-        let mut rows = Vec::new();
-        let describe = |error: arrow::error::ArrowError| unreadable("a batch", 0, &error);
-        let mut hasher = RowHasher::new(&batch.columns()[..stored.len()]).map_err(describe)?;
-        let mut row_scores = vec![f32::NAN; scores.len()];
-        for row in 0..batch.num_rows() {
-            for (score, scores) in row_scores.iter_mut().zip(scores) {
-                *score = scores[row];
-            }
-            Row {
-                hash: hasher.hash(row),
-                label: view
-                    .labels
-                    .map_or(lazaretto_core::NO_LABEL, |labels| labels[row]),
-                source: view.sources.map_or(u32::MAX, |sources| sources[row]),
-                time: view.time(row).unwrap_or(NO_TIME),
-                scores: &row_scores,
-            }
-            .encode(&mut rows);
-        }
-        Ok(rows)
-    }
-
     /// `clean/`, `quarantine/`, `unscanned/` and the findings.
     fn write(&self, judged: &Judged, run: &RunFolder) -> Result<(), EngineError> {
         self.phase("writing");
-        let split = |file: usize| {
-            let counts = split_file(self.dataset, file, judged, run)?;
+        let checkpoints = self.checkpoints;
+        let written = Written::open(run, checkpoints.journal(), judged.digest())?;
+        let split = |file: usize| -> Result<(), IoError> {
             let open = &self.dataset.files()[file];
+            if !written.has(&open.input.relative) {
+                split_file(self.dataset, file, judged, run)?;
+                written.add(&open.input.relative);
+                checkpoints.when_due(|| {
+                    failpoint!("before-written-checkpoint");
+                    written.save()?;
+                    failpoint!("after-written-checkpoint");
+                    Ok(())
+                });
+            }
             self.progress
                 .advance(open.rows.unwrap_or(0), open.input.bytes);
-            Ok(counts)
+            Ok(())
         };
         (0..self.dataset.files().len())
             .into_par_iter()
-            .map(split)
-            .collect::<Result<Vec<_>, IoError>>()?;
+            .try_for_each(split)?;
         write_unscanned_reasons(self.dataset, judged, run)?;
         let mut writer = FindingsWriter::new(run);
         for (idx, finding) in judged.summary.findings.iter().enumerate() {
@@ -934,6 +816,20 @@ impl<'a> Scan<'a> {
             write_review(run, &review.rows(self.dataset))?;
         }
         Ok(())
+    }
+
+    /// Puts a complete run into its place, signed where there is a key.
+    pub(crate) fn commit(
+        request: &ScanRequest,
+        run: RunFolder,
+        manifest: &Manifest,
+    ) -> Result<(), EngineError> {
+        let key = request.proof.signing_key.as_deref();
+        let seal = key.map(|key| {
+            move |manifest: &Manifest, covered: &[FileDigest]| seal::seal(key, manifest, covered)
+        });
+        let seal = seal.as_ref().map(|seal| seal as &Seal<'_>);
+        Ok(run.commit(manifest, request.settings.access, seal)?)
     }
 
     fn manifest(

@@ -182,25 +182,21 @@ impl Settings {
     /// own files are, because the manifest has their digests, and who may read or signs the run; memory is in, because sample sizes follow it.
     #[must_use]
     pub fn hash(&self) -> String {
-        #[derive(Serialize)]
-        struct Hashed<'a> {
-            tool: &'a str,
-            fdr: f64,
-            seed: u64,
-            memory: u64,
-            roles: Vec<(&'a str, String)>,
-            only: &'a [String],
-            also: &'a [String],
-            skip: &'a [String],
-            parameters: &'a BTreeMap<String, Value>,
-            features: &'a FeatureSettings,
-            rules: Vec<String>,
-            finding_p: f64,
-            hold_rows: bool,
-            decoder_memory: u64,
-            decoder_seconds: u64,
-        }
-        let hashed = Hashed {
+        let bytes = serde_json::to_vec(&self.deciding()).unwrap_or_default();
+        blake3::hash(&bytes).to_hex().to_string()
+    }
+
+    /// The same, name by name, values as JSON.
+    pub(crate) fn facts(&self) -> Vec<(String, String)> {
+        let facts = serde_json::to_value(self.deciding()).unwrap_or_default();
+        let facts = facts.as_object().into_iter().flatten();
+        facts
+            .map(|(name, value)| (name.clone(), value.to_string()))
+            .collect()
+    }
+
+    fn deciding(&self) -> Deciding<'_> {
+        Deciding {
             tool: env!("CARGO_PKG_VERSION"),
             fdr: self.fdr,
             seed: self.seed,
@@ -219,9 +215,7 @@ impl Settings {
             hold_rows: self.hold_rows,
             decoder_memory: self.decoding.limits.memory,
             decoder_seconds: self.decoding.limits.time.as_secs(),
-        };
-        let bytes = serde_json::to_vec(&hashed).unwrap_or_default();
-        blake3::hash(&bytes).to_hex().to_string()
+        }
     }
 
     /// Columns that were given a role, with it.
@@ -243,6 +237,26 @@ impl Settings {
             .chain(roles.text.iter().map(|column| (column.clone(), Role::Text)))
             .chain(roles.other.iter().cloned())
     }
+}
+
+/// Everything that can change a verdict; see [`Settings::hash`].
+#[derive(Serialize)]
+struct Deciding<'a> {
+    tool: &'a str,
+    fdr: f64,
+    seed: u64,
+    memory: u64,
+    roles: Vec<(&'a str, String)>,
+    only: &'a [String],
+    also: &'a [String],
+    skip: &'a [String],
+    parameters: &'a BTreeMap<String, Value>,
+    features: &'a FeatureSettings,
+    rules: Vec<String>,
+    finding_p: f64,
+    hold_rows: bool,
+    decoder_memory: u64,
+    decoder_seconds: u64,
 }
 
 fn given_roles(file: &PipelineFile) -> GivenRoles {

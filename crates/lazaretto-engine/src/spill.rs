@@ -121,6 +121,18 @@ impl Places {
         Ok(Self(Mutex::new(file)))
     }
 
+    /// What is there already, to be read and written.
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(path)?;
+        Ok(Self(Mutex::new(file)))
+    }
+
+    /// Makes what was written durable.
+    fn sync(&self) -> io::Result<()> {
+        let file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        file.sync_data()
+    }
+
     fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(at))?;
@@ -167,14 +179,47 @@ fn in_blocks<T: Send>(
 pub(crate) struct SpillWriter {
     places: Places,
     width: usize,
+    settled: Mutex<Settled>,
+}
+
+/// The first rows, which will not be written again.
+#[derive(Default)]
+struct Settled {
+    rows: u64,
+    hasher: blake3::Hasher,
 }
 
 impl SpillWriter {
     pub(crate) fn create(path: &Path, n_detectors: usize) -> io::Result<Self> {
-        Ok(Self {
-            places: Places::create(path)?,
+        Ok(Self::of(Places::create(path)?, n_detectors))
+    }
+
+    /// Goes on with the rows of a pass that was cut short.
+    pub(crate) fn reopen(path: &Path, n_detectors: usize) -> io::Result<Self> {
+        Ok(Self::of(Places::open(path)?, n_detectors))
+    }
+
+    fn of(places: Places, n_detectors: usize) -> Self {
+        Self {
+            places,
             width: FIXED + 4 * n_detectors,
-        })
+            settled: Mutex::default(),
+        }
+    }
+
+    /// Makes all rows durable and gives the digest of the first `n_rows`, which are not written from now on.
+    /// Each of them is read once, however often this is called with growing numbers.
+    pub(crate) fn settled(&self, n_rows: u64) -> io::Result<[u8; 32]> {
+        self.places.sync()?;
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        while settled.rows < n_rows {
+            let rows = (n_rows - settled.rows).min(BLOCK_ROWS);
+            let at = settled.rows * self.width as u64;
+            let bytes = self.places.read(at, rows as usize * self.width)?;
+            settled.hasher.update(&bytes);
+            settled.rows += rows;
+        }
+        Ok(*settled.hasher.finalize().as_bytes())
     }
 
     /// Writes encoded rows, the first of which has ordinal `first`.

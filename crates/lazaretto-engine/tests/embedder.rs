@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use lazaretto_core::report::{DetectorStatus, Report};
 use lazaretto_embed::{EmbedError, Embedder, Model, ModelFile};
 use lazaretto_engine::{
-    EngineError, ProofOptions, ScanRequest, Settings, Silent, pipeline, scan, scan_with,
+    EngineError, ProofOptions, Resumption, ScanRequest, Settings, Silent, pipeline, scan, scan_with,
 };
 use ndarray::Array2;
 use rand::{Rng as _, SeedableRng as _};
@@ -124,6 +124,7 @@ fn request(folder: &Path, out: &Path, pipeline_text: &str) -> ScanRequest {
         settings,
         cancel: Arc::new(AtomicBool::new(false)),
         proof: ProofOptions::default(),
+        resumption: Resumption::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::writer::FileWriter;
 use half::f16;
 use lazaretto_core::report::Report;
-use lazaretto_engine::{ProofOptions, ScanRequest, Settings, Silent, pipeline, scan};
+use lazaretto_engine::{ProofOptions, Resumption, ScanRequest, Settings, Silent, pipeline, scan};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -67,6 +67,7 @@ fn scanned(folder: &Path, memory: u64, threads: usize, search: &str) -> Report {
         settings,
         cancel: Arc::new(AtomicBool::new(false)),
         proof: ProofOptions::default(),
+        resumption: Resumption::default(),
     };
     let outcome = scan(&request, &Silent, &|_| Vec::new()).unwrap();
     let left: Vec<_> = std::fs::read_dir(out.path()).unwrap().collect();

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lazaretto_engine::{
-    ProofOptions, ScanRequest, Settings, Silent, Verification, VerifyRequest, pipeline, scan,
-    verify,
+    ProofOptions, Resumption, ScanRequest, Settings, Silent, Verification, VerifyRequest, pipeline,
+    scan, verify,
 };
 use lazaretto_proof::{SecretKey, Trust};
 use rand::{Rng as _, SeedableRng as _};
@@ -65,6 +65,7 @@ impl Signed {
             out: folder.path().join("run"),
             settings: Settings::new("test", pipeline::parse(&text).unwrap()).unwrap(),
             cancel: Arc::new(AtomicBool::new(false)),
+            resumption: Resumption::default(),
             proof: ProofOptions {
                 signing_key: sign.then(|| Arc::new(key)),
                 ..ProofOptions::default()

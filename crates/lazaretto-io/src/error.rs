@@ -138,6 +138,14 @@ pub enum IoError {
         /// The staging folder.
         path: PathBuf,
     },
+    /// A run cannot be gone on with, because it is not the one that was asked for.
+    #[error("resume the run in `{path}`: it is another one ({})", .differences.join("; "))]
+    OtherRun {
+        /// Its folder.
+        path: PathBuf,
+        /// How it differs, a lower-case fragment each.
+        differences: Vec<String>,
+    },
     /// Another run is writing to the same place at this moment.
     #[error("create `{path}`: another run is writing there")]
     OutBusy {
@@ -259,7 +267,11 @@ impl IoError {
                     .to_owned()
             }
             Self::OutLeftover { path } => format!(
-                "nothing in it is final; remove it with `rm -r {}` and run again",
+                "nothing in it is final; go on with it by the same command and `--resume`, or remove it with `rm -r {}`",
+                path.display()
+            ),
+            Self::OtherRun { path, .. } => format!(
+                "give the inputs and settings of that run, choose another `--out`, or remove it with `rm -r {}`",
                 path.display()
             ),
             Self::OutBusy { .. } | Self::CommittedElsewhere { .. } => {
@@ -271,7 +283,7 @@ impl IoError {
                         .to_owned()
                 }
                 io::ErrorKind::PermissionDenied => "check who may read and write there".to_owned(),
-                _ => return None,
+                _ => "check the disk and the path, then run the same command again".to_owned(),
             },
             Self::Conservation { .. } => {
                 "do not use this run; if the disk is sound, report it as a bug".to_owned()

@@ -1,28 +1,41 @@
 //! The run folder: written beside its final place, and moved there complete or not at all.
 //!
-//! A run is staged in `<out>.partial` under a lock. Committing makes every file durable, writes
+//! A run is staged in `<out>.partial` under a lock. Committing makes every file and folder durable, writes
 //! the manifest last and renames the folder. A run that fails or is dropped removes its staging
-//! folder; one that is killed leaves it, without a manifest. Only its owner can read a run folder, unless
-//! [`Access`] says otherwise.
+//! folder; one that is killed leaves it, with a journal from which [`RunFolder::resume`] goes on. Only its
+//! owner can read a run folder, unless [`Access`] says otherwise.
 
 mod access;
+mod durable;
+pub mod journal;
+mod lock;
+mod resume;
+pub mod written;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
+pub(crate) use self::journal::JOURNAL;
+use self::lock::RunLock;
+pub(crate) use self::lock::is_lock;
+pub use self::resume::Found;
 use crate::discover::{Digests, InputFile, digest_file, digests_of_file, hex};
 use crate::error::IoError;
+use crate::failpoint;
 use crate::manifest::{ENVELOPE_NAME, FILE_NAME, FileDigest, Manifest, TIMINGS_NAME, UNLISTED};
 
-/// Held while a run is writing; removed before the folder takes its place.
-pub(crate) const LOCK_NAME: &str = ".lock";
+/// What the name of a staging folder has more than that of its run.
+const STAGING_SUFFIX: &str = ".partial";
+/// Folder for what a run needs on the disk and leaves to nobody.
+const SCRATCH: &str = ".scratch";
 
 /// Who may read a run folder. Records that were held back can be personal or hostile, and what is not
 /// readable to others cannot be copied by them.
@@ -39,14 +52,15 @@ pub enum Access {
 /// Makes the signed envelope about the files of a run, the manifest and times among them, as bytes.
 pub type Seal<'s> = dyn Fn(&Manifest, &[FileDigest]) -> Result<Vec<u8>, IoError> + 's;
 
-/// A run folder that is being written. Dropping it without [`RunFolder::commit`] removes it.
+/// A run folder that is being written. Dropping it without [`RunFolder::commit`] removes it, unless it is kept.
 #[derive(Debug)]
 pub struct RunFolder {
     out: PathBuf,
     staging: PathBuf,
-    /// Keeps the lock for as long as the run lives.
-    _lock: File,
     committed: bool,
+    kept: AtomicBool,
+    /// Held for as long as the run lives, and given back after everything else.
+    _lock: RunLock,
 }
 
 impl RunFolder {
@@ -55,42 +69,80 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`IoError::OutExists`], [`IoError::OutLeftover`] and [`IoError::OutBusy`] when something is
-    /// in the way, [`IoError::Storage`] when the file system refuses.
+    /// in the way, [`IoError::CommittedElsewhere`] when another run got there first, [`IoError::Storage`] when
+    /// the file system refuses.
     pub fn stage(out: &Path) -> Result<Self, IoError> {
-        let vacant = match fs::read_dir(out) {
-            Ok(mut entries) => entries.next().is_none(),
-            // Anything but a file in its place is met, and told, when the staging folder is made.
-            Err(_) => !out.exists(),
-        };
-        if !vacant {
+        if !is_vacant(out) {
             return Err(IoError::OutExists {
                 path: out.to_owned(),
             });
         }
+        let run = Self::claim(out)?;
+        // Looked at again under the lock: another run may have been about to commit.
+        if !is_vacant(out) {
+            run.keep(true);
+            return Err(IoError::CommittedElsewhere {
+                path: out.to_owned(),
+            });
+        }
+        run.create()?;
+        Ok(run)
+    }
+
+    /// The lock for a run that is to end up at `out`. What is at its staging folder is kept.
+    fn claim(out: &Path) -> Result<Self, IoError> {
         let staging = staging_path(out)?;
         if let Some(parent) = staging.parent() {
             fs::create_dir_all(parent).map_err(IoError::storage("create", parent))?;
         }
-        let lock_path = staging.join(LOCK_NAME);
-        // Whatever is written below cannot be reached by others from the start.
-        match access::create_private(&staging) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(in_the_way(staging, &lock_path));
-            }
-            Err(error) => return Err(IoError::storage("create", &staging)(error)),
-        }
-        let lock = File::create(&lock_path).map_err(IoError::storage("create", &lock_path))?;
-        // Nobody else can hold the lock of a folder that was created just now.
-        lock.try_lock()
-            .map_err(io::Error::from)
-            .map_err(IoError::storage("lock", &lock_path))?;
+        let lock = RunLock::take(&staging)?;
         Ok(Self {
             out: out.to_owned(),
             staging,
-            _lock: lock,
             committed: false,
+            kept: AtomicBool::new(true),
+            _lock: lock,
         })
+    }
+
+    /// Creates the staging folder, which is not to be there.
+    fn create(&self) -> Result<(), IoError> {
+        // Whatever is written below cannot be reached by others from the start.
+        match access::create_private(&self.staging) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(IoError::OutLeftover {
+                    path: self.staging.clone(),
+                });
+            }
+            Err(error) => return Err(IoError::storage("create", &self.staging)(error)),
+        }
+        self.keep(false);
+        let journal = self.journal_folder();
+        access::create_private(&journal).map_err(IoError::storage("create", &journal))
+    }
+
+    /// Whether the staging folder stays when the run fails or is dropped, to be gone on from.
+    pub fn keep(&self, keep: bool) {
+        self.kept.store(keep, Ordering::Relaxed);
+    }
+
+    /// See [`Self::keep`].
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Folder of the run's journal; what is in it is never committed.
+    #[must_use]
+    pub fn journal_folder(&self) -> PathBuf {
+        self.staging.join(JOURNAL)
+    }
+
+    /// Folder for temporary files, to be created and removed by the run.
+    #[must_use]
+    pub fn scratch_folder(&self) -> PathBuf {
+        self.staging.join(SCRATCH)
     }
 
     /// The staging folder.
@@ -112,13 +164,28 @@ impl RunFolder {
 
     /// Where the file `relative` goes; its folder exists afterwards.
     pub(crate) fn target(&self, relative: &str) -> Result<PathBuf, IoError> {
-        let path = relative
-            .split('/')
-            .fold(self.staging.clone(), |path, part| path.join(part));
+        let path = self.place(relative);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(IoError::storage("create", parent))?;
         }
         Ok(path)
+    }
+
+    /// Where the file `relative` is, if it is there.
+    fn place(&self, relative: &str) -> PathBuf {
+        let parts = relative.split('/');
+        parts.fold(self.staging.clone(), |path, part| path.join(part))
+    }
+
+    /// Removes the file `relative`, if it is there.
+    fn remove(&self, relative: &str) -> Result<(), IoError> {
+        let path = self.place(relative);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(IoError::storage("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Digests of everything written so far but the [`UNLISTED`], sorted by path: what
@@ -137,7 +204,7 @@ impl RunFolder {
             .collect();
         let files: Vec<_> = files_below(&self.staging)?
             .into_iter()
-            .filter(|(relative, _)| relative != LOCK_NAME && !UNLISTED.contains(&relative.as_str()))
+            .filter(|(relative, _)| is_output(relative))
             .collect();
         files
             .into_par_iter()
@@ -164,9 +231,7 @@ impl RunFolder {
     /// # Errors
     /// [`IoError::Storage`] when the file system refuses.
     pub fn sync(&self) -> Result<(), IoError> {
-        files_below(&self.staging)?
-            .iter()
-            .try_for_each(|(_, path)| sync(path))
+        durable::sync_all(&self.staging, &self.journal_folder())
     }
 
     /// Makes everything durable, writes `manifest` last, and its signature where `seal` makes one, and moves
@@ -174,7 +239,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`IoError::CommittedElsewhere`] when another run took the place, [`IoError::Storage`] when
-    /// the file system refuses, and what `seal` says. Nothing is at the final place then.
+    /// the file system refuses, and what `seal` says. Nothing is at the final place then, unless it is the move
+    /// itself that could not be made durable.
     pub fn commit(
         mut self,
         manifest: &Manifest,
@@ -182,14 +248,15 @@ impl RunFolder {
         seal: Option<&Seal<'_>>,
     ) -> Result<(), IoError> {
         access::grant(&self.staging, access)?;
-        let files = files_below(&self.staging)?;
-        files.par_iter().try_for_each(|(_, path)| sync(path))?;
+        self.sync()?;
         let mut text = serde_json::to_vec_pretty(manifest).map_err(|error| IoError::Encode {
             path: FILE_NAME.to_owned(),
             reason: error.to_string(),
         })?;
         text.push(b'\n');
+        failpoint!("before-manifest");
         self.write_durably(FILE_NAME, &text, access)?;
+        failpoint!("after-manifest");
         if let Some(seal) = seal {
             let mut covered = manifest.outputs.clone();
             for name in [FILE_NAME, TIMINGS_NAME] {
@@ -200,46 +267,54 @@ impl RunFolder {
             }
             self.write_durably(ENVELOPE_NAME, &seal(manifest, &covered)?, access)?;
         }
-        let lock = self.staging.join(LOCK_NAME);
-        fs::remove_file(&lock).map_err(IoError::storage("remove", &lock))?;
-        sync(&self.staging)?;
+        // From the manifest on the journal is of no use.
+        let journal = self.journal_folder();
+        remove_tree(&journal).map_err(IoError::storage("remove", &journal))?;
+        failpoint!("after-journal");
+        durable::sync(&self.staging)?;
         // Succeeds only on an empty folder, which a rename may not replace everywhere.
         if self.out.is_dir() && fs::remove_dir(&self.out).is_err() {
-            return Err(IoError::CommittedElsewhere {
-                path: self.out.clone(),
-            });
+            return Err(self.committed_elsewhere());
         }
+        failpoint!("before-rename");
         fs::rename(&self.staging, &self.out).map_err(|error| match error.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
-                IoError::CommittedElsewhere {
-                    path: self.out.clone(),
-                }
+                self.committed_elsewhere()
             }
             _ => IoError::storage("create", &self.out)(error),
         })?;
         self.committed = true;
-        match self.out.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
-            _ => sync(Path::new(".")),
+        failpoint!("after-rename");
+        sync_parent(&self.out)
+    }
+
+    /// Its own result is of no use to anybody.
+    fn committed_elsewhere(&self) -> IoError {
+        self.keep(false);
+        IoError::CommittedElsewhere {
+            path: self.out.clone(),
         }
     }
 
     fn write_durably(&self, name: &str, bytes: &[u8], access: Access) -> Result<(), IoError> {
-        self.write(name, bytes)?;
         let path = self.staging.join(name);
+        durable::replace(&path, |out| {
+            out.write_all(bytes)
+                .map_err(IoError::storage("write", &path))
+        })?;
         access::grant(&path, access)?;
-        sync(&path)
+        durable::sync(&path)
     }
 
     /// Removes what was written.
     pub fn discard(self) {
-        drop(self);
+        self.keep(false);
     }
 }
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        if !self.committed {
+        if !self.committed && !self.is_kept() {
             // Left over at worst; the next run says how to clean it up.
             let _ = fs::remove_dir_all(&self.staging);
         }
@@ -267,17 +342,38 @@ fn staging_path(out: &Path) -> Result<PathBuf, IoError> {
         source: io::Error::new(io::ErrorKind::InvalidInput, "not the name of a folder"),
     })?;
     let mut staging = name.to_owned();
-    staging.push(".partial");
+    staging.push(STAGING_SUFFIX);
     Ok(out.with_file_name(staging))
 }
 
-fn in_the_way(staging: PathBuf, lock_path: &Path) -> IoError {
-    let locked = File::open(lock_path)
-        .is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
-    if locked {
-        IoError::OutBusy { path: staging }
-    } else {
-        IoError::OutLeftover { path: staging }
+/// Whether a run may be put at `out`.
+fn is_vacant(out: &Path) -> bool {
+    match fs::read_dir(out) {
+        Ok(mut entries) => entries.next().is_none(),
+        // Anything but a file in its place is met, and told, when the run is moved there.
+        Err(_) => !out.exists(),
+    }
+}
+
+/// Whether the manifest is to list the file `relative` of a staging folder.
+fn is_output(relative: &str) -> bool {
+    let of_journal = Path::new(relative).starts_with(JOURNAL);
+    !of_journal && !UNLISTED.contains(&relative)
+}
+
+/// Makes the name of `path` durable.
+fn sync_parent(path: &Path) -> Result<(), IoError> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => durable::sync(parent),
+        _ => durable::sync(Path::new(".")),
+    }
+}
+
+/// Removes a folder and all in it, if it is there.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -316,19 +412,13 @@ pub(crate) fn entries_below(root: &Path) -> Result<Vec<(String, PathBuf, bool)>,
     Ok(files)
 }
 
-fn sync(path: &Path) -> Result<(), IoError> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(IoError::storage("write", path))
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use lazaretto_core::report::{Counts, GateStatus};
 
     use super::*;
 
-    fn manifest(run: &RunFolder) -> Manifest {
+    pub(crate) fn manifest(run: &RunFolder) -> Manifest {
         Manifest {
             schema: crate::manifest::SCHEMA.to_owned(),
             tool: "lazaretto".to_owned(),
@@ -370,7 +460,7 @@ mod tests {
         assert_eq!(
             files_below(&out).unwrap().len(),
             3,
-            "file, manifest and timings, no lock"
+            "file, manifest and timings, no journal"
         );
         assert!(matches!(
             RunFolder::stage(&out),

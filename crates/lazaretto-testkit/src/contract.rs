@@ -151,5 +151,9 @@ fn assert_refuses_foreign_bytes(detector: &dyn DynDetector) {
             detector.decode_state(bytes).is_err(),
             "{id}: reads a state out of noise"
         );
+        assert!(
+            detector.decode_evidence(bytes).is_err(),
+            "{id}: reads evidence out of noise"
+        );
     }
 }

@@ -1,11 +1,12 @@
 //! The command line, and how its flags override a pipeline.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lazaretto_engine::pipeline::{self, BUILT_IN, PipelineFile, Problem, suggestion};
-use lazaretto_engine::{EngineError, Settings};
+use lazaretto_engine::{EngineError, Resumption, Settings};
 use lazaretto_io::{Access, Isolation};
 
 use crate::keygen::KeygenOptions;
@@ -200,6 +201,14 @@ pub(crate) struct ScanOptions {
     /// Run folder to make; must not exist.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: PathBuf,
+    /// Go on with the run that was to end up in `--out` and was cut short, from its last checkpoint (one every half
+    /// minute) and the files that are written; the result is the same, byte for byte. Inputs and settings must be
+    /// those of that run, threads may differ. Begins a new run when there is none; does nothing when it is finished.
+    #[arg(long)]
+    resume: bool,
+    /// Least time between two checkpoints, for tests.
+    #[arg(long, value_name = "SECONDS", hide = true)]
+    checkpoint_seconds: Option<u32>,
     /// False-discovery rate among single records held back, in (0, 0.5] [default: 0.05].
     #[arg(long, value_name = "Q")]
     fdr: Option<f64>,
@@ -313,6 +322,18 @@ enum AccessOption {
     Owner,
     /// Its owner, and its group for reading (0750, 0640).
     Group,
+}
+
+impl ScanOptions {
+    /// Whether to go on with a run, and how often to write down how far this one came.
+    pub(crate) fn resumption(&self) -> Resumption {
+        let usual = Resumption::default();
+        let given = self.checkpoint_seconds.map(u64::from);
+        Resumption {
+            resume: self.resume,
+            every: given.map(Duration::from_secs).or(usual.every),
+        }
+    }
 }
 
 impl DatasetOptions {

@@ -32,8 +32,15 @@ pub(crate) fn hide_caught_panics() {
 pub(crate) fn report(error: &Error) -> ExitCode {
     let engine = error.downcast_ref::<EngineError>();
     if engine.is_some_and(EngineError::is_interrupted) {
-        error_line("interrupted: nothing was committed and the partial output is removed");
-        error_line("hint: run the same command to start again");
+        if let Some(EngineError::Resumable { folder, .. }) = engine {
+            error_line(&format!(
+                "interrupted: nothing was committed; what is done is kept in `{folder}`"
+            ));
+            error_line("hint: the same command with `--resume` goes on from there");
+        } else {
+            error_line("interrupted: nothing was committed and the partial output is removed");
+            error_line("hint: run the same command to start again");
+        }
         return ExitCode::from(INTERRUPTED);
     }
     error_line(&format!("error: failed to {error}"));
@@ -69,13 +76,13 @@ pub(crate) fn report(error: &Error) -> ExitCode {
 
 fn code(engine: Option<&EngineError>) -> u8 {
     match engine {
-        Some(EngineError::Io(error)) => match error {
+        Some(EngineError::Signature { .. } | EngineError::Unsound { .. }) => INTEGRITY,
+        Some(error) => error.io().map_or(USAGE, |error| match error {
             IoError::Conservation { .. } | IoError::RunChanged { .. } => INTEGRITY,
             IoError::OutBusy { .. } | IoError::CommittedElsewhere { .. } => OTHER_RUN,
             IoError::Storage { .. } | IoError::Encode { .. } => STORAGE,
             _ => USAGE,
-        },
-        Some(EngineError::Signature { .. } | EngineError::Unsound { .. }) => INTEGRITY,
-        _ => USAGE,
+        }),
+        None => USAGE,
     }
 }

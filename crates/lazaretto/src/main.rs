@@ -24,6 +24,8 @@ use lazaretto_io::serve_decoder;
 use crate::arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    lazaretto_io::failpoint::arm();
     exit::hide_caught_panics();
     let arguments = Arguments::parse();
     let verbosity = arguments.verbosity();

@@ -110,4 +110,13 @@ impl Progress for Display {
             None => error_line(&format!("warning: {message}")),
         }
     }
+    fn note(&self, message: &str) {
+        if self.verbosity == Verbosity::Quiet {
+            return;
+        }
+        match &self.bar {
+            Some(bar) => bar.suspend(|| error_line(&format!("lazaretto: {message}"))),
+            None => error_line(&format!("lazaretto: {message}")),
+        }
+    }
 }

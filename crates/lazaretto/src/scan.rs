@@ -23,6 +23,7 @@ pub(crate) fn run(options: &ScanOptions, verbosity: Verbosity) -> Result<ExitCod
             trust: trust::keys(&checked.trusted_keys)?,
             today: Some(trust::today()),
         },
+        resumption: options.resumption(),
         settings: checked,
         cancel: cancel_on_signal()?,
     };
@@ -58,10 +59,12 @@ pub(crate) fn cancel_on_signal() -> Result<Arc<AtomicBool>> {
     let flag = Arc::clone(&cancel);
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::SeqCst) {
-            error_line("interrupted twice: the folder `OUT.partial` is left; remove it");
+            error_line(
+                "interrupted twice: the folder `OUT.partial` is left; `--resume` goes on with it",
+            );
             std::process::exit(130);
         }
-        error_line("interrupted: stopping and removing the partial output (again to stop at once)");
+        error_line("interrupted: stopping (again to stop at once)");
     })
     .context("set a handler for Ctrl-C")?;
     Ok(cancel)

@@ -11,7 +11,9 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::Float32Type;
 use lazaretto_core::Action;
 use lazaretto_engine::calibrate::{Diagnosis, Null};
-use lazaretto_engine::{PipelineFile, ProofOptions, ScanRequest, Settings, Silent, scan};
+use lazaretto_engine::{
+    PipelineFile, ProofOptions, Resumption, ScanRequest, Settings, Silent, scan,
+};
 use lazaretto_testkit::files::parquet_bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -80,6 +82,7 @@ pub(crate) fn repeat(
         settings,
         cancel: Arc::new(AtomicBool::new(false)),
         proof: ProofOptions::default(),
+        resumption: Resumption::default(),
     };
     let outcome = scan(&request, &Silent, &|_| Vec::new())?;
     let scores = read_scores(&request.out.join("scores"))?;

@@ -21,6 +21,7 @@ use lazaretto_patterns::redact;
 
 use self::attacks::{Attack, Spiked};
 use self::sample::Sample;
+use crate::checkpoint::Resumption;
 use crate::error::EngineError;
 use crate::progress::Silent;
 use crate::scan::{ProofOptions, Scan, ScanRequest, scan_in_pool};
@@ -129,6 +130,7 @@ fn held(
         cancel: std::sync::Arc::clone(&scan.request.cancel),
         // Nobody is to rely on a run that is thrown away.
         proof: ProofOptions::default(),
+        resumption: Resumption::NEVER,
     };
     scan_in_pool(&request, &Silent, &|_| Vec::new())?;
     let planted = |row: u64| spiked.planted.binary_search(&(row as usize)).is_ok();

@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use super::{Candidate, Compression, Format, classify};
 use crate::error::IoError;
-use crate::recorded;
+use crate::{recorded, run_folder};
 
 /// One input as given: where to walk and what to take.
 pub(super) struct Selection {
@@ -101,6 +101,14 @@ impl Selection {
                 continue;
             }
             let name = entry.file_name().to_string_lossy();
+            if run_folder::is_lock(&name) {
+                continue;
+            }
+            // What a scan, this one for example, is writing: neither data nor worth a word.
+            if entry.file_type().is_dir() && entry.path().join(run_folder::JOURNAL).is_dir() {
+                walk.skip_current_dir();
+                continue;
+            }
             let passed_over = if name.starts_with('.') {
                 Some("hidden")
             } else if name.starts_with('_') {
@@ -137,11 +145,10 @@ impl Selection {
     }
 }
 
-/// Whether `path` was written, or is being written, by a scan: not data to scan again.
+/// Whether `path` was written by a scan: not data to scan again.
 fn is_run_folder(path: &Path) -> bool {
     path.join("scores/part-00000.parquet").is_file()
-        && (path.join(crate::manifest::FILE_NAME).is_file()
-            || path.join(crate::run_folder::LOCK_NAME).is_file())
+        && path.join(crate::manifest::FILE_NAME).is_file()
 }
 
 /// Whether the target of the symbolic link `link` lies outside of `base`.

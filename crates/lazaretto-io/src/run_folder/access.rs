@@ -23,6 +23,18 @@ pub(super) fn create_private(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// Creates a file, or empties one, that its owner alone can read.
+pub(super) fn create_file(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
 /// Sets the permissions of `path` and of everything below it, whatever the process's mask. The folder itself
 /// comes last: until then its content is out of reach.
 #[cfg(unix)]

@@ -1,6 +1,8 @@
 //! Runs one detector over a dataset the way the engine does.
 
-use lazaretto_core::{Batch, Derived, DynDetector, Finding, FitContext, Shared, TextField};
+use lazaretto_core::{
+    AnyEvidence, Batch, Derived, DynDetector, Finding, FitContext, Shared, TextField,
+};
 use ndarray::{Axis, Slice};
 
 use super::dataset::Dataset;
@@ -13,8 +15,8 @@ pub struct Pieces {
     pub n_partitions: usize,
     /// Rows per batch at most.
     pub batch_rows: usize,
-    /// Whether each partition's state is written to bytes and read back, in the middle of its
-    /// batches and before it is merged.
+    /// Whether states and evidence are written to bytes and read back, in the middle of a partition's
+    /// batches, before they are merged and after that.
     pub through_bytes: bool,
 }
 
@@ -129,6 +131,10 @@ pub fn run(detector: &dyn DynDetector, dataset: &Dataset, seed: u64, pieces: Pie
         } else {
             detector.merge(&context, &mut merged, state);
         }
+        if pieces.through_bytes {
+            let bytes = detector.encode_state(&merged).expect("state serialises");
+            merged = detector.decode_state(&bytes).expect("state reads back");
+        }
     }
     let reference = derive::reference(dataset);
     let trusted = reference
@@ -159,6 +165,10 @@ pub fn run(detector: &dyn DynDetector, dataset: &Dataset, seed: u64, pieces: Pie
                 scores.extend(batch_scores);
             });
         }
+        if pieces.through_bytes {
+            later = through_bytes(detector, &later);
+            evidence = through_bytes(detector, &evidence);
+        }
         detector.merge_evidence(&mut evidence, later);
     }
     Outcome {
@@ -166,6 +176,15 @@ pub fn run(detector: &dyn DynDetector, dataset: &Dataset, seed: u64, pieces: Pie
         findings: detector.finish(&model, &shared, evidence),
         abstained: None,
     }
+}
+
+fn through_bytes(detector: &dyn DynDetector, evidence: &AnyEvidence) -> AnyEvidence {
+    let bytes = detector
+        .encode_evidence(evidence)
+        .expect("evidence serialises");
+    detector
+        .decode_evidence(&bytes)
+        .expect("evidence reads back")
 }
 
 /// First row and number of rows of each batch of each partition.

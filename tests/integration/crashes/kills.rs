@@ -1,0 +1,74 @@
+//! SIGKILL at random moments.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::{EXIT, Reviews, assert_nothing_half_done, drawn, in_parallel, reviews};
+
+/// Runs that are killed, at least.
+const KILLS: usize = 200;
+/// Times that a run is killed again after it was resumed, at most.
+const AGAIN: u64 = 3;
+
+/// Starts `command` and kills it after a seeded part of `usual`; whether it was still running.
+fn killed(mut command: Command, usual: Duration, seed: u64) -> bool {
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let share = drawn("moment", seed, 1_000) as u32;
+    std::thread::sleep(usual * share / 1_000);
+    let running = child.try_wait().unwrap().is_none();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    running
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_is_gone_on_with() {
+    let reviews = reviews();
+    let usual = usual(reviews);
+    let (kills, resumed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let cases: Vec<u64> = (0..KILLS as u64).collect();
+    in_parallel(&cases, |&case| {
+        let folder = TempDir::new().unwrap();
+        let out = folder.path().join("run");
+        let mut first = reviews.scan(&out);
+        first.arg("--quiet");
+        let mut done = !killed(first, usual, 10 * case);
+        let mut times = 1;
+        while !done && times <= drawn("again", case, AGAIN + 1) {
+            assert_nothing_half_done(&out);
+            let mut again = reviews.scan(&out);
+            again.args(["--quiet", "--resume"]);
+            done = !killed(again, usual, 10 * case + times);
+            times += 1;
+        }
+        kills.fetch_add(times as usize - usize::from(done), Ordering::Relaxed);
+        let said = reviews.resumed(&out, &format!("case {case}")).stderr;
+        resumed.fetch_add(usize::from(said.contains("resuming: ")), Ordering::Relaxed);
+    });
+    let (kills, resumed) = (kills.into_inner(), resumed.into_inner());
+    println!("{kills} kills, {resumed} of {} runs were gone on with", cases.len());
+    assert!(kills >= KILLS, "{kills} kills");
+    assert!(resumed >= KILLS / 10, "{resumed} runs were gone on with");
+}
+
+/// How long a run takes here, three at a time.
+fn usual(reviews: &Reviews) -> Duration {
+    let longest = std::sync::Mutex::new(Duration::ZERO);
+    in_parallel(&[0, 1, 2, 3, 4, 5], |_| {
+        let folder = TempDir::new().unwrap();
+        let started = Instant::now();
+        let output = reviews.scan(&folder.path().join("run")).output().unwrap();
+        assert_eq!(output.status.code(), Some(EXIT));
+        let mut longest = longest.lock().unwrap();
+        *longest = started.elapsed().max(*longest);
+    });
+    longest.into_inner().unwrap()
+}
