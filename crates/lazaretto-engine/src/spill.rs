@@ -386,6 +386,37 @@ mod tests {
     }
 
     #[test]
+    fn the_digest_of_settled_rows_is_the_same_in_whatever_steps() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        let n_rows = BLOCK_ROWS + 5;
+        let row = |idx: u64| {
+            let mut bytes = Vec::new();
+            let unread = Row::unread(&[f32::NAN]);
+            Row {
+                hash: RowHash([(idx % 251) as u8; 32]),
+                ..unread
+            }
+            .encode(&mut bytes);
+            bytes
+        };
+        let writer = SpillWriter::create(&path, 1).unwrap();
+        let rows: Vec<u8> = (0..n_rows).flat_map(row).collect();
+        writer.write(0, &rows).unwrap();
+        let first = writer.settled(7).unwrap();
+        let all = writer.settled(n_rows).unwrap();
+        drop(writer);
+        let again = SpillWriter::reopen(&path, 1).unwrap();
+        assert_eq!(again.settled(7).unwrap(), first);
+        again.write(9, &row(10)).unwrap();
+        assert_ne!(again.settled(n_rows).unwrap(), all);
+        let again = SpillWriter::reopen(&path, 1).unwrap();
+        again.write(9, &row(9)).unwrap();
+        assert_eq!(again.settled(n_rows).unwrap(), all);
+        assert!(again.settled(n_rows + 1).is_err(), "there are no more rows");
+    }
+
+    #[test]
     fn blocks_come_in_order_at_any_number_of_threads() {
         let folder = tempfile::tempdir().unwrap();
         let n_rows = 11 * BLOCK_ROWS + 3;

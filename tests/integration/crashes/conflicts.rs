@@ -29,7 +29,9 @@ fn at_once(folder: &TempDir, flags: &[&[&str]]) -> Vec<Outcome> {
         })
         .collect();
     let outputs = children.into_iter().map(|child| child.wait_with_output());
-    outputs.map(|output| Outcome::of(&output.unwrap())).collect()
+    outputs
+        .map(|output| Outcome::of(&output.unwrap()))
+        .collect()
 }
 
 #[test]
@@ -40,9 +42,9 @@ fn of_runs_on_one_target_one_commits_and_the_others_say_so() {
         let folder = TempDir::new().unwrap();
         let resume: &[&str] = if round % 2 == 0 { &[] } else { &["--resume"] };
         let outcomes = at_once(&folder, &[&[], resume, &[], resume]);
-        let committed = outcomes.iter().filter(|outcome| {
-            outcome.code == EXIT && !outcome.stderr.contains("nothing to do")
-        });
+        let committed = outcomes
+            .iter()
+            .filter(|outcome| outcome.code == EXIT && !outcome.stderr.contains("nothing to do"));
         assert_eq!(committed.count(), 1, "round {round}: {outcomes:?}");
         for outcome in outcomes {
             match outcome.code {
@@ -73,13 +75,17 @@ fn of_commands_that_resume_one_run_one_does() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        let outcomes = at_once(&folder, &[&["--resume"]; 3]);
+        let outcomes = at_once(&folder, &[["--resume"].as_slice(); 3]);
         let resumed = outcomes
             .iter()
             .filter(|outcome| outcome.code == EXIT && outcome.stderr.contains("resuming: "));
         assert_eq!(resumed.count(), 1, "round {round}: {outcomes:?}");
         for outcome in &outcomes {
-            assert!([EXIT, OTHER_RUN].contains(&outcome.code), "{}", outcome.stderr);
+            assert!(
+                [EXIT, OTHER_RUN].contains(&outcome.code),
+                "{}",
+                outcome.stderr
+            );
         }
         reviews.assert_done(&out, &format!("round {round}"));
     }

@@ -37,7 +37,11 @@ fn a_run_that_ends_at_any_failpoint_is_gone_on_with() {
             .output()
             .unwrap();
         let outcome = Outcome::of(&output);
-        assert_eq!(outcome.code, -1, "`{name}` was not passed:\n{}", outcome.stderr);
+        assert_eq!(
+            outcome.code, -1,
+            "`{name}` was not passed:\n{}",
+            outcome.stderr
+        );
         // And once more at the same place.
         let output = reviews
             .scan(&out)

@@ -28,7 +28,9 @@ fn a_full_disk_ends_in_an_error_and_more_room_in_a_run() {
     let run = place.join("run");
     let quoted = |command: &Command| {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+        let words: Vec<String> = words
+            .map(|word| format!("'{}'", word.to_str().unwrap()))
+            .collect();
         words.join(" ")
     };
     let scan = quoted(&reviews.scan(&run));
@@ -46,7 +48,9 @@ fn a_full_disk_ends_in_an_error_and_more_room_in_a_run() {
             place = place.display(),
             kept = kept.display(),
         );
-        let output = Command::new("unshare").args(["-rm", "sh", "-c", &script]).output();
+        let output = Command::new("unshare")
+            .args(["-rm", "sh", "-c", &script])
+            .output();
         let said = Outcome::of(&output.unwrap()).stderr;
         if said.contains("code 74") {
             failed += 1;
@@ -54,9 +58,15 @@ fn a_full_disk_ends_in_an_error_and_more_room_in_a_run() {
                 assert!(said.contains(words), "{size} KiB, no `{words}`:\n{said}");
             }
         } else {
-            assert!(said.contains(&format!("code {EXIT}")), "{size} KiB:\n{said}");
+            assert!(
+                said.contains(&format!("code {EXIT}")),
+                "{size} KiB:\n{said}"
+            );
         }
-        assert!(said.contains(&format!("resumed {EXIT}")), "{size} KiB:\n{said}");
+        assert!(
+            said.contains(&format!("resumed {EXIT}")),
+            "{size} KiB:\n{said}"
+        );
         reviews.assert_done(&kept.join("run"), &format!("{size} KiB"));
     }
     println!("{failed} of {} disks were too small", SIZES.len());

@@ -9,8 +9,10 @@ use tempfile::TempDir;
 
 use super::{EXIT, Reviews, assert_nothing_half_done, drawn, in_parallel, reviews};
 
-/// Runs that are killed, at least.
+/// Kills, at least.
 const KILLS: usize = 200;
+/// Runs that are killed, most of them more than once.
+const RUNS: u64 = 125;
 /// Times that a run is killed again after it was resumed, at most.
 const AGAIN: u64 = 3;
 
@@ -34,7 +36,7 @@ fn a_run_that_is_killed_at_any_moment_is_gone_on_with() {
     let reviews = reviews();
     let usual = usual(reviews);
     let (kills, resumed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let cases: Vec<u64> = (0..KILLS as u64).collect();
+    let cases: Vec<u64> = (0..RUNS).collect();
     in_parallel(&cases, |&case| {
         let folder = TempDir::new().unwrap();
         let out = folder.path().join("run");
@@ -54,7 +56,10 @@ fn a_run_that_is_killed_at_any_moment_is_gone_on_with() {
         resumed.fetch_add(usize::from(said.contains("resuming: ")), Ordering::Relaxed);
     });
     let (kills, resumed) = (kills.into_inner(), resumed.into_inner());
-    println!("{kills} kills, {resumed} of {} runs were gone on with", cases.len());
+    println!(
+        "{kills} kills, {resumed} of {} runs were gone on with",
+        cases.len()
+    );
     assert!(kills >= KILLS, "{kills} kills");
     assert!(resumed >= KILLS / 10, "{resumed} runs were gone on with");
 }

@@ -39,7 +39,10 @@ fn other_inputs_and_settings_are_refused_by_name_and_nothing_is_lost() {
     for (flags, words) in [
         (["--seed", "9"], "`seed` was `0` and is `9`"),
         (["--skip", "label-shift"], "`skip` was `[]` and is"),
-        (["--memory", "1GiB"], "`memory` was `4294967296` and is `1073741824`"),
+        (
+            ["--memory", "1GiB"],
+            "`memory` was `4294967296` and is `1073741824`",
+        ),
     ] {
         let output = reviews.scan(&out).arg("--resume").args(flags).output();
         Outcome::of(&output.unwrap())
@@ -47,20 +50,32 @@ fn other_inputs_and_settings_are_refused_by_name_and_nothing_is_lost() {
             .says(&[words, "run.partial", "hint: ", "rm -r"]);
         assert!(staging(&out).join(".resume/fit.checkpoint").exists());
     }
-    let other = super::Dataset::of("a.parquet", &fs::read(reviews.data.file("a.parquet")).unwrap());
+    let other = super::Dataset::of(
+        "a.parquet",
+        &fs::read(reviews.data.file("a.parquet")).unwrap(),
+    );
     let output = super::scan(&other, &out).arg("--resume").output();
     Outcome::of(&output.unwrap())
         .exits(2)
         .says(&["input `d.arrow` is gone", "hint: "]);
     // A mistake in the command is none in the run.
-    let output = reviews.scan(&out).args(["--resume", "--label", "nothing"]).output();
-    Outcome::of(&output.unwrap()).exits(2).says(&["no such column"]);
+    let output = reviews
+        .scan(&out)
+        .args(["--resume", "--label", "nothing"])
+        .output();
+    Outcome::of(&output.unwrap())
+        .exits(2)
+        .says(&["no such column"]);
     let without = reviews.scan(&out).output();
     Outcome::of(&without.unwrap())
         .exits(2)
         .says(&["did not finish", "--resume", "rm -r"]);
     let resumed = reviews.resumed(&out, "after refusals");
-    assert!(resumed.stderr.contains("resuming: the fit pass"), "{}", resumed.stderr);
+    assert!(
+        resumed.stderr.contains("resuming: the fit pass"),
+        "{}",
+        resumed.stderr
+    );
 }
 
 #[test]
@@ -75,7 +90,10 @@ fn threads_may_differ() {
             let mut resumed = reviews.scan(&out);
             // The last one counts.
             let mut arguments: Vec<_> = resumed.get_args().map(ToOwned::to_owned).collect();
-            let place = arguments.iter().position(|word| word == "--threads").unwrap();
+            let place = arguments
+                .iter()
+                .position(|word| word == "--threads")
+                .unwrap();
             arguments[place + 1] = threads.into();
             resumed = crate::harness::command();
             resumed.args(arguments).arg("--resume");
@@ -93,17 +111,27 @@ fn with_nothing_to_resume_a_run_begins_and_with_a_finished_one_nothing_does() {
     let folder = TempDir::new().unwrap();
     let out = folder.path().join("run");
     let first = reviews.resumed(&out, "nothing there");
-    assert!(first.stderr.contains("there is no run to resume"), "{}", first.stderr);
+    assert!(
+        first.stderr.contains("there is no run to resume"),
+        "{}",
+        first.stderr
+    );
     let timings = fs::read(out.join("timings.json")).unwrap();
     let again = reviews.resumed(&out, "finished");
     assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
     assert!(again.stdout.contains("report: "), "{}", again.stdout);
     assert_eq!(timings, fs::read(out.join("timings.json")).unwrap());
-    let output = reviews.scan(&out).args(["--resume", "--seed", "9"]).output();
+    let output = reviews
+        .scan(&out)
+        .args(["--resume", "--seed", "9"])
+        .output();
     Outcome::of(&output.unwrap())
         .exits(2)
         .says(&["it is another one", "`--out`"]);
-    let output = reviews.scan(&out).args(["--resume", "--budget", "9"]).output();
+    let output = reviews
+        .scan(&out)
+        .args(["--resume", "--budget", "9"])
+        .output();
     Outcome::of(&output.unwrap()).exits(2).says(&["`budget`"]);
     reviews.assert_done(&out, "refused");
 }
@@ -154,7 +182,11 @@ fn a_damaged_checkpoint_is_not_used() {
     bytes[3] ^= 1;
     fs::write(&path, bytes).unwrap();
     let resumed = reviews.resumed(&out, "rows");
-    assert!(!resumed.stderr.contains("the score pass goes on"), "{}", resumed.stderr);
+    assert!(
+        !resumed.stderr.contains("the score pass goes on"),
+        "{}",
+        resumed.stderr
+    );
 }
 
 #[test]
@@ -169,6 +201,10 @@ fn checkpoints_are_their_owners_alone() {
     assert_eq!(mode(&staging(&out)), 0o700);
     assert_eq!(mode(&staging(&out).join(".resume")), 0o700);
     for file in ["run.json", "fit.checkpoint", "score.checkpoint"] {
-        assert_eq!(mode(&staging(&out).join(".resume").join(file)), 0o600, "{file}");
+        assert_eq!(
+            mode(&staging(&out).join(".resume").join(file)),
+            0o600,
+            "{file}"
+        );
     }
 }

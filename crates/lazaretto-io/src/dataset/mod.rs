@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use self::assembly::{Assembly, Source};
 use crate::decode::isolated::{Decoders, Isolation, SandboxLevel};
+use crate::decode::text::disk_error;
 use crate::decode::{Opened, RawBatches, ReadRequest, guard};
 use crate::discover::{Discovery, InputFile};
 use crate::error::IoError;
@@ -115,6 +116,10 @@ impl Dataset {
             })
             .collect();
         check_cancelled(&options)?;
+        let mut reasons = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        if let Some(source) = reasons.find_map(|reason| disk_error(reason)) {
+            return Err(IoError::storage("unpack to", &options.scratch)(source));
+        }
         let mut problems: Vec<Option<String>> = outcomes
             .iter()
             .map(|outcome| outcome.as_ref().err().cloned())

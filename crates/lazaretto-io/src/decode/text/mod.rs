@@ -8,7 +8,7 @@ mod blocks;
 mod infer;
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufReader, Cursor, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -296,6 +296,26 @@ fn uncompressed_copy(
     Ok(data)
 }
 
+/// Start of the reason where it is not the file that is at fault.
+const NO_ROOM: &str = "no room to unpack it in the scratch folder: ";
+
+/// A limit on what is unpacked is about the file, all else about the disk.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn no_room(error: std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::FileTooLarge {
+        return format!("unpacking it: {error}");
+    }
+    let code = error.raw_os_error().unwrap_or_default();
+    format!("{NO_ROOM}{code}")
+}
+
+/// The disk's error behind the reason why a file was not opened, where it is not about the file: then nothing can
+/// be said of the file, and another time it may be read.
+pub(crate) fn disk_error(reason: &str) -> Option<std::io::Error> {
+    let code = reason.strip_prefix(NO_ROOM)?.parse().ok()?;
+    Some(std::io::Error::from_raw_os_error(code))
+}
+
 /// Unpacks `from` into the new file `to`, at most `most` bytes.
 pub(super) fn unpack(
     from: &Path,
@@ -304,10 +324,20 @@ pub(super) fn unpack(
     most: u64,
 ) -> Result<(), String> {
     let mut source = uncompressed(from, compression).map_err(words)?;
-    let mut target = File::create(to)
-        .map_err(|error| format!("no room to unpack it in the scratch folder: {error}"))?;
-    let copied = std::io::copy(&mut (&mut source).take(most), &mut target)
-        .map_err(|error| format!("unpacking it: {error}"))?;
+    let mut target = File::create(to).map_err(no_room)?;
+    let mut packed = (&mut source).take(most);
+    let mut buffer = vec![0; 1 << 16];
+    let mut copied = 0;
+    loop {
+        let length = packed
+            .read(&mut buffer)
+            .map_err(|error| format!("unpacking it: {error}"))?;
+        if length == 0 {
+            break;
+        }
+        target.write_all(&buffer[..length]).map_err(no_room)?;
+        copied += length as u64;
+    }
     let more = copied == most && source.read(&mut [0]).map_err(words)? > 0;
     if more {
         return Err(format!(
