@@ -150,8 +150,8 @@ fn fails_at_every_call(how: &str) {
             STORAGE => {
                 failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 let outcome = outcome.says(&["error: failed to ", "hint: "]);
-                let names_it = outcome.stderr.contains("run");
-                assert!(names_it, "{about}: {}", outcome.stderr);
+                let path = folder.path().to_str().unwrap();
+                assert!(outcome.stderr.contains(path), "{about}: {}", outcome.stderr);
             }
             -1 if how == "kill" => {
                 failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -73,7 +73,10 @@ impl<'a> Scan<'a> {
                 match result {
                     None => take(Step::Unit(unit, None))?,
                     Some(Ok(result)) => take(Step::Unit(unit, Some(result)))?,
-                    Some(Err(IoError::Interrupted)) => return Err(IoError::Interrupted.into()),
+                    // What cannot be written down says nothing about the unit.
+                    Some(Err(error @ (IoError::Interrupted | IoError::Storage { .. }))) => {
+                        return Err(error.into());
+                    }
                     Some(Err(error)) => {
                         // Decoders quote the value they stumble over.
                         let reason = redact(&error.to_string()).into_owned();
