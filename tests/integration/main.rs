@@ -24,6 +24,7 @@ mod sources;
 // The promises: same bytes, nothing lost, any format, bounded memory, all or nothing.
 mod conservation;
 mod determinism;
+mod encryption;
 mod formats;
 mod interruption;
 mod isolation;

@@ -12,6 +12,7 @@ use parquet::basic::Type;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 
 use super::{Group, RawBatches, ReadRequest};
+use crate::encryption::{FileEncryption, InputKeys, has_encrypted_footer};
 
 /// Bytes of decoded data that one part of a large row group is to have.
 const PART_BYTES: u64 = 64 << 20;
@@ -28,18 +29,34 @@ pub(crate) struct ParquetFile {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
     groups: Vec<Group>,
+    encryption: Option<FileEncryption>,
 }
 
 impl ParquetFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+    pub(crate) fn open(path: &Path, keys: Option<&InputKeys>) -> Result<Self, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
-        let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+        let mut options =
+            ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+        match keys {
+            Some(keys) => {
+                let decryption = keys.decryption().map_err(|error| error.to_string())?;
+                options = options.with_file_decryption_properties(decryption);
+            }
+            None if has_encrypted_footer(path).unwrap_or(false) => {
+                return Err(
+                    "it is encrypted and no key was given (`LAZARETTO_INPUT_KEY`, or `encryption.inputs` of the pipeline)"
+                        .to_owned(),
+                );
+            }
+            None => {}
+        }
         let metadata =
             ArrowReaderMetadata::load(&file, options).map_err(|error| error.to_string())?;
         let groups = (0..metadata.metadata().num_row_groups())
             .map(|idx| group(metadata.metadata(), idx))
             .collect::<Result<_, _>>()?;
         Ok(Self {
+            encryption: FileEncryption::of(path, metadata.metadata())?,
             path: path.to_owned(),
             metadata,
             groups,
@@ -57,6 +74,11 @@ impl ParquetFile {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How it is encrypted, if it is.
+    pub(crate) fn encryption(&self) -> Option<&FileEncryption> {
+        self.encryption.as_ref()
     }
 
     /// The footer.
