@@ -29,6 +29,7 @@ mod formats;
 mod interruption;
 mod isolation;
 mod memory;
+mod paths;
 mod proof;
 
 // What people and programs see: columns, messages, reports, schemas, generated files.

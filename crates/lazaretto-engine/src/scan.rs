@@ -266,6 +266,7 @@ impl<'a> Scan<'a> {
         let given = Given::new(&discovery, list)?;
         let name = discovery.name.clone();
         let skipped = discovery.skipped.clone();
+        run.check_names(&discovery.files)?;
         let scratch = run.path().join(".scratch");
         create_folder(&scratch)?;
         let dataset = Dataset::open(

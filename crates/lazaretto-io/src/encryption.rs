@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +19,8 @@ use parquet::file::column_crypto_metadata::ColumnCryptoMetaData;
 use parquet::file::metadata::ParquetMetaData;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+use crate::regular::open_resolved;
 
 /// Last bytes of a file whose footer is encrypted.
 const ENCRYPTED_FOOTER: &[u8; 4] = b"PARE";
@@ -260,7 +261,7 @@ impl FileEncryption {
 
 /// Whether the last bytes of a file say that its footer is encrypted.
 pub(crate) fn has_encrypted_footer(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
+    let mut file = open_resolved(path)?;
     let mut magic = [0; 4];
     if file.metadata()?.len() < magic.len() as u64 {
         return Ok(false);

@@ -29,6 +29,7 @@ pub mod finished_run;
 pub mod manifest;
 mod parquet_sink;
 pub mod recorded;
+mod regular;
 pub mod review;
 pub mod roles;
 pub mod run_folder;

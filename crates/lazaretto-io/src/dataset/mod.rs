@@ -97,7 +97,11 @@ impl Dataset {
     ///
     /// # Errors
     /// When no file is readable, no decoder can be started as asked, or the run was cancelled.
-    pub fn open(discovery: Discovery, options: OpenOptions) -> Result<Self, IoError> {
+    pub fn open(discovery: Discovery, mut options: OpenOptions) -> Result<Self, IoError> {
+        // Unpacked files are opened like others, without links on the way.
+        if let Ok(resolved) = options.scratch.canonicalize() {
+            options.scratch = resolved;
+        }
         let decoders = Decoders::new(
             options.isolation.as_ref(),
             &discovery.files,

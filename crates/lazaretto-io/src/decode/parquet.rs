@@ -1,6 +1,5 @@
 //! Reads Parquet by row group, with projection.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::SchemaRef;
@@ -13,6 +12,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData
 
 use super::{Group, RawBatches, ReadRequest};
 use crate::encryption::{FileEncryption, InputKeys, has_encrypted_footer};
+use crate::regular::open_resolved;
 
 /// Bytes of decoded data that one part of a large row group is to have.
 const PART_BYTES: u64 = 64 << 20;
@@ -34,7 +34,7 @@ pub(crate) struct ParquetFile {
 
 impl ParquetFile {
     pub(crate) fn open(path: &Path, keys: Option<&InputKeys>) -> Result<Self, String> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
+        let file = open_resolved(path).map_err(|error| error.to_string())?;
         let mut options =
             ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
         match keys {
@@ -87,7 +87,7 @@ impl ParquetFile {
     }
 
     pub(crate) fn read(&self, request: &ReadRequest<'_>) -> Result<RawBatches, String> {
-        let file = File::open(&self.path).map_err(|error| error.to_string())?;
+        let file = open_resolved(&self.path).map_err(|error| error.to_string())?;
         let row_group = self.metadata().row_group(request.group);
         let rows = &request.rows;
         let whole = rows.end - rows.start == self.groups[request.group].rows;

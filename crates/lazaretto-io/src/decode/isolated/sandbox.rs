@@ -205,6 +205,7 @@ fn restrict_calls() -> bool {
 const ALLOWED: &[i64] = &[
     // files
     libc::SYS_openat,
+    libc::SYS_openat2,
     libc::SYS_close,
     libc::SYS_read,
     libc::SYS_pread64,
