@@ -192,6 +192,30 @@ impl EncryptionKeys {
         }
     }
 
+    /// A name for these keys from which they cannot be found out, the same for the same keys alone: whoever goes on
+    /// with a run must have the keys that it began with. Empty without keys.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        if *self == Self::default() {
+            return String::new();
+        }
+        let mut hasher = blake3::Hasher::new_derive_key("lazaretto encryption keys of a run, v1");
+        let mut part = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        part(self.quarantine.as_ref().map_or(&[], |key| &key.0[..]));
+        if let Some(inputs) = &self.inputs {
+            part(&inputs.footer.0);
+            for (column, key) in &inputs.columns {
+                part(column.as_bytes());
+                part(&key.0);
+            }
+            part(inputs.aad_prefix.as_deref().unwrap_or_default().as_bytes());
+        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
     /// What writes the file of `quarantine/` for an input that is encrypted as `input` says: the key of
     /// `quarantine/`, else that of the input's footer for all columns, since the evidence is about all of them.
     pub(crate) fn quarantine_encryption(
@@ -313,7 +337,10 @@ mod tests {
             }),
             quarantine: Some(key),
         };
-        let shown = format!("{keys:?}");
+        assert_eq!(EncryptionKeys::default().fingerprint(), "");
+        assert_eq!(keys.fingerprint(), keys.clone().fingerprint());
+        assert_ne!(keys.fingerprint(), keys.of_quarantine().fingerprint());
+        let shown = format!("{keys:?} {}", keys.fingerprint());
         assert!(
             !shown.contains("171") && !shown.to_lowercase().contains("abab"),
             "{shown}"
