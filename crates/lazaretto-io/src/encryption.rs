@@ -16,7 +16,7 @@ use parquet::encryption::decrypt::FileDecryptionProperties;
 use parquet::encryption::encrypt::FileEncryptionProperties;
 use parquet::errors::ParquetError;
 use parquet::file::column_crypto_metadata::ColumnCryptoMetaData;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -254,7 +254,7 @@ impl FileEncryption {
         let columns = metadata
             .row_groups()
             .iter()
-            .flat_map(|group| group.columns());
+            .flat_map(RowGroupMetaData::columns);
         let mut under_footer_key = 0;
         let mut own: Vec<(String, Option<Vec<u8>>)> = Vec::new();
         for column in columns {
