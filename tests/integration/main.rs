@@ -25,10 +25,12 @@ mod sources;
 mod conservation;
 mod crashes;
 mod determinism;
+mod encryption;
 mod formats;
 mod interruption;
 mod isolation;
 mod memory;
+mod paths;
 mod proof;
 
 // What people and programs see: columns, messages, reports, schemas, generated files.

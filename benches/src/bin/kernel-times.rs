@@ -144,6 +144,7 @@ impl Source {
             cancel: Arc::new(AtomicBool::new(false)),
             batch_bytes: BATCH_BYTES,
             isolation: None,
+            keys: lazaretto_io::EncryptionKeys::default(),
         };
         let path = |path: &Path| path.to_string_lossy().into_owned();
         let dataset = Dataset::open(discover(&[path(&options.file)])?, open)?;

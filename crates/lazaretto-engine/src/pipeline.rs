@@ -4,6 +4,8 @@
 //! sizes of the shared features, policy. Every problem of a file is found in one go, each with the
 //! path of its key and, for misspelt keys, the nearest known one.
 
+mod encryption;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -16,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::encryption::{EncryptionOptions, InputKeySources, KeySource};
 use crate::policy::Rule;
 use crate::review::MAX_BUDGET;
 use crate::spike::PowerSettings;
@@ -89,6 +92,9 @@ pub struct PipelineFile {
     /// How the input is decoded.
     #[serde(skip_serializing_if = "DecodingOptions::is_empty")]
     pub decoding: DecodingOptions,
+    /// Keys of encrypted files.
+    #[serde(skip_serializing_if = "EncryptionOptions::is_empty")]
+    pub encryption: EncryptionOptions,
     /// Columns by role. Roles that are not given are inferred.
     pub roles: RoleOptions,
     /// Which detectors run.
@@ -361,6 +367,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
         "signing_key_file",
         "embedder",
         "decoding",
+        "encryption",
         "roles",
         "detectors",
         "parameters",
@@ -384,6 +391,7 @@ pub fn parse(text: &str) -> Result<PipelineFile, Vec<Problem>> {
             "signing_key_file" => reader.take(&key, value, &mut file.signing_key_file),
             "embedder" => reader.section(&key, value, &mut file.embedder),
             "decoding" => reader.section(&key, value, &mut file.decoding),
+            "encryption" => reader.section(&key, value, &mut file.encryption),
             "roles" => reader.section(&key, value, &mut file.roles),
             "detectors" => reader.section(&key, value, &mut file.detectors),
             "parameters" => reader.take(&key, value, &mut file.parameters),
@@ -495,6 +503,7 @@ pub fn structure_problems(file: &PipelineFile) -> Vec<Problem> {
         problems.push(Problem::new("memory", message));
     }
     problems.extend(file.decoding.problems());
+    problems.extend(file.encryption.problems());
     if let Some(threads) = file.threads
         && threads > 1024
     {

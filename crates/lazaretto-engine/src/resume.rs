@@ -24,6 +24,7 @@ pub(crate) fn identity(scan: &Facts<'_>) -> Identity {
         fact("pipeline", &settings.pipeline),
         fact("`trusted_input`", settings.decoding.trusted_input),
         fact("what can be read of the files", units(scan.dataset)),
+        fact("the keys of encrypted files", settings.keys.fingerprint()),
     ];
     let inputs = scan.dataset.files().iter().map(|file| &file.input);
     let inputs = inputs.map(|input| (input.relative.clone(), hex(&input.digest)));

@@ -117,6 +117,7 @@ pub(crate) fn open_options(
         cancel: Arc::clone(cancel),
         batch_bytes: share.clamp(1 << 20, 4 << 20) as usize,
         isolation: settings.decoding.isolation(),
+        keys: settings.keys.clone(),
     }
 }
 
@@ -316,6 +317,7 @@ impl<'a> Scan<'a> {
         let given = Given::new(&discovery, list)?;
         let name = discovery.name.clone();
         let skipped = discovery.skipped.clone();
+        run.check_names(&discovery.files)?;
         let scratch = run.scratch_folder();
         if begun && scratch.exists() {
             remove_folder(&scratch)?;
@@ -356,7 +358,9 @@ impl<'a> Scan<'a> {
             list: given.list_digest(),
         });
         failpoint!("before-identity");
+        // Checkpoints hold texts of the data, and are not encrypted.
         let every = request.resumption.every;
+        let every = every.filter(|_| settings.keys.inputs.is_none());
         let checkpoints = Checkpoints::open(run, begun, &identity, every, progress)?;
         failpoint!("after-identity");
         clock.lap("discover");

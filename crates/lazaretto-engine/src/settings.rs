@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use lazaretto_core::Role;
 use lazaretto_features::FeatureSettings;
-use lazaretto_io::{Access, DecoderLimits, GivenRoles, Isolation};
+use lazaretto_io::{Access, DecoderLimits, EncryptionKeys, GivenRoles, Isolation};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::pipeline::{
-    DecodingOptions, EmbedderOptions, PipelineFile, Problem, parse_bytes, structure_problems,
+    DecodingOptions, EmbedderOptions, EncryptionOptions, PipelineFile, Problem, parse_bytes,
+    structure_problems,
 };
 use crate::policy::{DEFAULT_RULES, Rule};
 use crate::spike::PowerSettings;
@@ -75,6 +76,11 @@ pub struct Settings {
     pub access: Access,
     /// File with the private key that signs the run, where the pipeline names one.
     pub signing_key_file: Option<String>,
+    /// Where the keys of encrypted files come from.
+    pub encryption: EncryptionOptions,
+    /// These keys. [`Settings::new`] leaves them out, because it asks neither the environment nor other
+    /// programs.
+    pub keys: EncryptionKeys,
 }
 
 /// How the input is decoded.
@@ -174,6 +180,8 @@ impl Settings {
             hold_rows: file.policy.hold_rows.unwrap_or(true),
             access: file.access.unwrap_or_default(),
             signing_key_file: file.signing_key_file,
+            encryption: file.encryption,
+            keys: EncryptionKeys::default(),
         })
     }
 

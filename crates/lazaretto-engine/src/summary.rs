@@ -462,7 +462,7 @@ fn policy_in_words(scan: &Scan<'_>, collected: &Collected) -> Vec<String> {
     } else {
         "hold back no single records, only findings".to_owned()
     };
-    vec![
+    let mut policy = vec![
         format!(
             "hold back the records of findings with a corrected p-value of at most {}",
             settings.finding_p
@@ -470,7 +470,11 @@ fn policy_in_words(scan: &Scan<'_>, collected: &Collected) -> Vec<String> {
         rows,
         format!("fail the gate on {}", rules.join(", ")),
         "anything unscanned fails the gate".to_owned(),
-    ]
+    ];
+    if settings.keys.quarantine.is_some() {
+        policy.push("`quarantine/` is encrypted (Parquet, AES-GCM)".to_owned());
+    }
+    policy
 }
 
 fn dataset_report(scan: &Scan<'_>, inputs: &Inputs<'_, '_>) -> DatasetReport {

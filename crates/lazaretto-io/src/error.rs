@@ -58,6 +58,32 @@ pub enum IoError {
         /// The relative path.
         relative: String,
     },
+    /// What is held back of a file would have the name of another.
+    #[error(
+        "tell files apart: what is held back of `{file}` is written as `{written}`, which is there as well"
+    )]
+    QuarantineClash {
+        /// The file.
+        file: String,
+        /// The name, which an input has.
+        written: String,
+    },
+    /// Two files differ in the case of letters alone, which the file system of the run folder does not tell apart.
+    #[error("write to `{path}`: it does not tell `{first}` and `{second}` apart, which differ in upper and lower case only", path = .path.display())]
+    CaseClash {
+        /// The run folder.
+        path: PathBuf,
+        /// A file.
+        first: String,
+        /// Another one.
+        second: String,
+    },
+    /// An input is no file and no folder.
+    #[error("read `{path}`: it is a pipe, socket or device")]
+    SpecialFile {
+        /// The input.
+        path: String,
+    },
     /// A file's schema does not fit that of the dataset.
     #[error(
         "fit `{file}` into the dataset: column `{column}` is `{found}` here and `{expected}` in the other files"
@@ -238,6 +264,9 @@ impl IoError {
                 "data files end in {}; hidden files and those that start with `_` are passed over",
                 crate::discover::KNOWN_EXTENSIONS
             ),
+            Self::QuarantineClash { .. } => "rename one of them, or scan them one at a time".to_owned(),
+            Self::CaseClash { .. } => "give a folder on another file system as `--out`, or rename one of them".to_owned(),
+            Self::SpecialFile { .. } => "write what it has to a file and scan that".to_owned(),
             Self::DuplicatePath { .. } => {
                 "give their common folder, or scan them one at a time".to_owned()
             }

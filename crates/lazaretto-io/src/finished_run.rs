@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::dataset::{Dataset, OpenOptions};
 use crate::discover::{digest_file, discover};
+use crate::encryption::has_encrypted_footer;
 use crate::error::IoError;
 use crate::findings::{ListedFinding, findings_of};
 use crate::manifest::{FILE_NAME, FileDigest, Manifest};
@@ -132,6 +133,16 @@ impl FinishedRun {
             let listed = self.listed(&name)?;
             if listed.blake3 != digest.as_str() {
                 return Err(self.changed(&name, "is not what the run wrote"));
+            }
+            if options.keys.inputs.is_none() && has_encrypted_footer(&file.path).unwrap_or(false) {
+                let variable = match folder {
+                    "quarantine" => "LAZARETTO_QUARANTINE_KEY",
+                    _ => "LAZARETTO_INPUT_KEY",
+                };
+                let reason = format!(
+                    "`{name}` is encrypted; give its key in `{variable}` or by `--pipeline`"
+                );
+                return Err(no_run(&self.root, reason));
             }
         }
         Dataset::open(discovery, options).map(Some)

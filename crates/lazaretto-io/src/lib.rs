@@ -7,6 +7,7 @@
 //! | [`recorded`] | digests that the dataset records of its own files |
 //! | [`dataset`] | opening them, one schema over all, batches by unit |
 //! | `decode` | the format readers, in processes of their own or in this one |
+//! | [`encryption`] | keys of encrypted input and of `quarantine/` |
 //! | [`roles`] | what each column is for |
 //! | [`run_folder`], [`manifest`] | staging, committing, digests |
 //! | [`finished_run`] | a committed run, read back |
@@ -21,6 +22,7 @@ pub mod conservation;
 pub mod dataset;
 mod decode;
 pub mod discover;
+pub mod encryption;
 pub mod error;
 pub mod failpoint;
 pub mod findings;
@@ -28,6 +30,7 @@ pub mod finished_run;
 pub mod manifest;
 mod parquet_sink;
 pub mod recorded;
+mod regular;
 pub mod review;
 pub mod roles;
 pub mod run_folder;
@@ -41,6 +44,7 @@ pub use dataset::{Dataset, OpenFile, OpenOptions, Unit};
 pub use decode::is_decoding;
 pub use decode::isolated::{DecoderLimits, Isolation, SandboxLevel, serve_decoder};
 pub use discover::{Compression, Discovery, Format, InputFile, discover};
+pub use encryption::{AesKey, EncryptionKeys, InputKeys};
 pub use error::IoError;
 pub use findings::{FindingsWriter, ListedFinding};
 pub use finished_run::FinishedRun;

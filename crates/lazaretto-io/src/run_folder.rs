@@ -145,6 +145,35 @@ impl RunFolder {
         self.staging.join(SCRATCH)
     }
 
+    /// Sees that no two of `files` would be one here.
+    ///
+    /// # Errors
+    /// [`IoError::CaseClash`] when two differ in case only and the file system does not tell them apart.
+    pub fn check_names(&self, files: &[InputFile]) -> Result<(), IoError> {
+        let mut by_name: BTreeMap<String, &str> = BTreeMap::new();
+        let alike = files.iter().find_map(|file| {
+            let other = by_name.insert(file.relative.to_lowercase(), &file.relative);
+            other.map(|other| (other, &file.relative))
+        });
+        match alike {
+            Some((first, second)) if !self.tells_case_apart()? => Err(IoError::CaseClash {
+                path: self.out.clone(),
+                first: first.to_owned(),
+                second: second.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn tells_case_apart(&self) -> Result<bool, IoError> {
+        // The journal is there and has letters.
+        let upper = self.staging.join(JOURNAL.to_uppercase());
+        let found = upper.try_exists();
+        found
+            .map(|found| !found)
+            .map_err(IoError::storage("read", &upper))
+    }
+
     /// The staging folder.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -470,6 +499,33 @@ pub(crate) mod tests {
         let other = folder.path().join("other");
         RunFolder::stage(&other).unwrap().discard();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_that_would_be_one_are_refused() {
+        let named = |relative: &str| InputFile {
+            path: PathBuf::from(relative),
+            relative: relative.to_owned(),
+            format: crate::Format::Csv,
+            compression: crate::Compression::None,
+            bytes: 0,
+            digest: [0; 32],
+            sha256: [0; 32],
+            partitions: Vec::new(),
+        };
+        let files = ["A/x.csv", "b.csv", "a/X.csv"].map(named);
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::stage(&folder.path().join("run")).unwrap();
+        if !run.tells_case_apart().unwrap() {
+            assert!(run.check_names(&files).is_err());
+            return;
+        }
+        run.check_names(&files).unwrap();
+        // As a file system looks that does not tell case apart.
+        fs::write(run.path().join(JOURNAL.to_uppercase()), []).unwrap();
+        run.check_names(&files[..2]).unwrap();
+        let error = run.check_names(&files).unwrap_err().to_string();
+        assert!(error.contains("`A/x.csv` and `a/X.csv` apart"), "{error}");
     }
 
     #[cfg(unix)]

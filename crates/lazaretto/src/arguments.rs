@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lazaretto_engine::pipeline::{self, BUILT_IN, PipelineFile, Problem, suggestion};
+use lazaretto_engine::pipeline::{self, BUILT_IN, KeySource, PipelineFile, Problem, suggestion};
 use lazaretto_engine::{EngineError, Resumption, Settings};
-use lazaretto_io::{Access, Isolation};
+use lazaretto_io::{Access, EncryptionKeys, Isolation};
 
+use crate::encryption;
 use crate::keygen::KeygenOptions;
 use crate::sign::SignOptions;
 use crate::verify::VerifyOptions;
@@ -231,6 +232,11 @@ pub(crate) struct ScanOptions {
     /// signs without this flag.
     #[arg(long)]
     pub(crate) sign: bool,
+    /// Encrypt `quarantine/` (Parquet, AES-GCM) with the key that the pipeline's `encryption.quarantine` names, else
+    /// the one in the environment variable `LAZARETTO_QUARANTINE_KEY`; a pipeline that names one encrypts without
+    /// this flag. Keys are 16 or 32 bytes in base64 or hexadecimal.
+    #[arg(long)]
+    encrypt_quarantine: bool,
     /// Who may read the run folder [default: owner].
     #[arg(long, value_enum, value_name = "WHO")]
     access: Option<AccessOption>,
@@ -263,6 +269,10 @@ pub(crate) struct ExplainOptions {
     /// Number of near clean records to show, in 0..=100.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) nearest: usize,
+    /// Pipeline (TOML) whose `[encryption]` names the keys of what is encrypted; without it, they are those in
+    /// `LAZARETTO_QUARANTINE_KEY` and `LAZARETTO_INPUT_KEY`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pipeline: Option<String>,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -397,6 +407,7 @@ impl DatasetOptions {
         let origin = format!("`{}` with the flags given", self.pipeline);
         let mut settings = checked(&self.pipeline_name(), file, origin)?;
         settings.decoding.program = Some(this_program()?);
+        settings.keys.inputs = encryption::input_keys(&settings.encryption)?;
         Ok(settings)
     }
 
@@ -443,8 +454,20 @@ impl ScanOptions {
             Some(AccessOption::Group) => file.access = Some(Access::Group),
             None => {}
         }
-        self.dataset.settings(file)
+        if self.encrypt_quarantine {
+            let variable = KeySource::Variable(encryption::QUARANTINE_VARIABLE.to_owned());
+            file.encryption.quarantine.get_or_insert(variable);
+        }
+        let mut settings = self.dataset.settings(file)?;
+        settings.keys.quarantine = encryption::quarantine_key(&settings.encryption)?;
+        Ok(settings)
     }
+}
+
+/// The keys of a finished run, which the pipeline file `pipeline` or the environment names.
+pub(crate) fn run_keys(pipeline: Option<&str>) -> Result<EncryptionKeys> {
+    let file = pipeline.map(load).transpose()?.unwrap_or_default();
+    encryption::run_keys(&file.encryption)
 }
 
 /// The settings of the pipeline called `name`, without any flag.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use lazaretto_engine::{ExplainRequest, explain};
 
-use crate::arguments::{ExplainOptions, Format};
+use crate::arguments::{ExplainOptions, Format, run_keys};
 use crate::output::{colored, print};
 use crate::scan::cancel_on_signal;
 
@@ -14,6 +14,7 @@ pub(crate) fn run(options: &ExplainOptions) -> Result<ExitCode> {
         run: options.run.clone(),
         record: options.record.clone(),
         nearest: options.nearest,
+        keys: run_keys(options.pipeline.as_deref())?,
         cancel: cancel_on_signal()?,
     })?;
     print(&match options.format {

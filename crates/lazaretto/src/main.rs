@@ -2,6 +2,7 @@
 
 mod arguments;
 mod catalogue;
+mod encryption;
 mod exit;
 mod explain;
 mod init;

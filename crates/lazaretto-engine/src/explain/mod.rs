@@ -21,7 +21,7 @@ use lazaretto_core::explanation::{
     CampaignSays, DetectorSays, Explanation, FindingSays, NearRecord, Nearest, Place, Rules, SCHEMA,
 };
 use lazaretto_core::report::{DetectorStatus, ExampleReport, Report};
-use lazaretto_io::{Dataset, FinishedRun, IoError, OpenOptions};
+use lazaretto_io::{Dataset, EncryptionKeys, FinishedRun, IoError, OpenOptions};
 use lazaretto_patterns::Redactor;
 
 use self::lookup::Listed;
@@ -46,6 +46,8 @@ pub struct ExplainRequest {
     pub record: String,
     /// Number of near clean records to show, at most [`MAX_NEAREST`].
     pub nearest: usize,
+    /// Keys of what is encrypted in it.
+    pub keys: EncryptionKeys,
     /// Set to stop.
     pub cancel: Arc<AtomicBool>,
 }
@@ -64,7 +66,7 @@ pub fn explain(request: &ExplainRequest) -> Result<Explanation, EngineError> {
         path: std::env::temp_dir(),
         source,
     })?;
-    let open = |folder: &str| -> Result<Option<Dataset>, IoError> {
+    let open = |folder: &str, keys: &EncryptionKeys| -> Result<Option<Dataset>, IoError> {
         let scratch = scratch.path().join(folder);
         std::fs::create_dir_all(&scratch).map_err(|source| IoError::Storage {
             action: "create",
@@ -77,6 +79,7 @@ pub fn explain(request: &ExplainRequest) -> Result<Explanation, EngineError> {
             batch_bytes: BATCH_BYTES,
             // The run's own files, whose digests were checked.
             isolation: None,
+            keys: keys.clone(),
         };
         run.dataset(folder, options)
     };
@@ -85,8 +88,8 @@ pub fn explain(request: &ExplainRequest) -> Result<Explanation, EngineError> {
         run: &run,
         report: &report,
         row,
-        clean: open("clean")?,
-        quarantine: open("quarantine")?,
+        clean: open("clean", &request.keys)?,
+        quarantine: open("quarantine", &request.keys.of_quarantine())?,
     };
     explained.explanation()
 }

@@ -215,7 +215,11 @@ impl Check<'_> {
             let path = match verdict {
                 Verdict::Pass => format!("clean/{}", input.relative),
                 Verdict::Unscanned => format!("unscanned/{}", input.relative),
-                Verdict::Quarantine if input.format.is_text() => {
+                Verdict::Quarantine
+                    if input.format.is_text()
+                        || (input.format == Format::ArrowIpc
+                            && self.dataset.keys().quarantine.is_some()) =>
+                {
                     format!("quarantine/{}.parquet", input.relative)
                 }
                 Verdict::Quarantine => format!("quarantine/{}", input.relative),
@@ -230,6 +234,7 @@ impl Check<'_> {
                 verdict == Verdict::Quarantine,
                 own,
                 self.dataset.schema(),
+                self.dataset.keys(),
             )
             .map_err(|reason| difference(&path, None, reason))?;
             if let Some(found) = source.rows()

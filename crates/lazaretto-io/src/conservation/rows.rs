@@ -20,6 +20,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::PageIndexPolicy;
 
 use crate::discover::{Compression, Format, InputFile};
+use crate::encryption::{EncryptionKeys, InputKeys};
 
 /// Rows of a batch; small, because many are open at a time.
 const BATCH_ROWS: usize = 8192;
@@ -82,23 +83,24 @@ impl RowSource {
         quarantine: bool,
         own: &SchemaRef,
         hashed: &SchemaRef,
+        keys: &EncryptionKeys,
     ) -> Result<Self, String> {
         let text = TextShape {
             format: input.format,
             compression: input.compression,
             schema: Arc::clone(own),
         };
+        let of_quarantine = keys.of_quarantine();
+        let own_keys = if quarantine { &of_quarantine } else { keys };
+        let own_keys = own_keys.inputs.as_ref();
         let layout = match input.format {
+            Format::ArrowIpc if quarantine && keys.quarantine.is_some() => {
+                parquet(path, Evidence::Columns, own_keys)?
+            }
             Format::ArrowIpc => Layout::Ipc { noted: quarantine },
-            Format::Parquet => parquet(
-                path,
-                if quarantine {
-                    Evidence::Columns
-                } else {
-                    Evidence::None
-                },
-            )?,
-            _ if quarantine => parquet(path, Evidence::Raw(text))?,
+            Format::Parquet if quarantine => parquet(path, Evidence::Columns, own_keys)?,
+            Format::Parquet => parquet(path, Evidence::None, own_keys)?,
+            _ if quarantine => parquet(path, Evidence::Raw(text), own_keys)?,
             _ => Layout::Text(text),
         };
         let source = Self {
@@ -173,9 +175,13 @@ impl RowSource {
     }
 }
 
-fn parquet(path: &Path, evidence: Evidence) -> Result<Layout, String> {
+fn parquet(path: &Path, evidence: Evidence, keys: Option<&InputKeys>) -> Result<Layout, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
-    let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+    let mut options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+    if let Some(keys) = keys {
+        let decryption = keys.decryption().map_err(|error| error.to_string())?;
+        options = options.with_file_decryption_properties(decryption);
+    }
     let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| error.to_string())?;
     let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
     Ok(Layout::Parquet {

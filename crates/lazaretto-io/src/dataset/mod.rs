@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
+use parquet::arrow::ArrowSchemaConverter;
 use rayon::prelude::*;
 
 use self::assembly::{Assembly, Source};
@@ -18,6 +19,7 @@ use crate::decode::isolated::{Decoders, Isolation, SandboxLevel};
 use crate::decode::text::disk_error;
 use crate::decode::{Opened, RawBatches, ReadRequest, guard};
 use crate::discover::{Discovery, InputFile};
+use crate::encryption::EncryptionKeys;
 use crate::error::IoError;
 use crate::recorded::pointer;
 use crate::schema::{agree, with_partitions};
@@ -34,6 +36,8 @@ pub struct OpenOptions {
     pub batch_bytes: usize,
     /// How to decode in processes of their own; without it, decoding is done in this process.
     pub isolation: Option<Isolation>,
+    /// Keys of encrypted files.
+    pub keys: EncryptionKeys,
 }
 
 /// One input file as opened.
@@ -94,11 +98,16 @@ impl Dataset {
     ///
     /// # Errors
     /// When no file is readable, no decoder can be started as asked, or the run was cancelled.
-    pub fn open(discovery: Discovery, options: OpenOptions) -> Result<Self, IoError> {
+    pub fn open(discovery: Discovery, mut options: OpenOptions) -> Result<Self, IoError> {
+        // Unpacked files are opened like others, without links on the way.
+        if let Ok(resolved) = options.scratch.canonicalize() {
+            options.scratch = resolved;
+        }
         let decoders = Decoders::new(
             options.isolation.as_ref(),
             &discovery.files,
             &options.scratch,
+            options.keys.inputs.clone(),
             &options.cancel,
         )?;
         let outcomes: Vec<Result<Opened, String>> = discovery
@@ -112,7 +121,11 @@ impl Dataset {
                 if let Some(oid) = pointer::target_of(&input.path, input.bytes) {
                     return Err(pointer::reason(&oid));
                 }
-                Opened::open(input, &options.scratch, &decoders)
+                let opened = Opened::open(input, &options.scratch, &decoders)?;
+                if let (Opened::Ipc(ipc), Some(_)) = (&opened, &options.keys.quarantine) {
+                    check_encryptable(ipc.schema())?;
+                }
+                Ok(opened)
             })
             .collect();
         check_cancelled(&options)?;
@@ -331,6 +344,11 @@ impl Dataset {
         }
     }
 
+    /// Keys of the run.
+    pub(crate) fn keys(&self) -> &EncryptionKeys {
+        &self.options.keys
+    }
+
     /// Says whether to go on.
     ///
     /// # Errors
@@ -338,6 +356,14 @@ impl Dataset {
     pub fn check_cancelled(&self) -> Result<(), IoError> {
         check_cancelled(&self.options)
     }
+}
+
+/// Arrow IPC knows no encryption, so that what is held back of it is written as Parquet.
+fn check_encryptable(schema: &Schema) -> Result<(), String> {
+    let converted = ArrowSchemaConverter::new().convert(schema);
+    converted.map(drop).map_err(|error| {
+        format!("`quarantine/` is encrypted as Parquet, which cannot hold its columns ({error})")
+    })
 }
 
 fn check_cancelled(options: &OpenOptions) -> Result<(), IoError> {

@@ -13,6 +13,7 @@ use arrow::ipc::reader::{FileReader, StreamReader, read_footer_length};
 use arrow::ipc::{CompressionType, Message, MessageHeader, root_as_footer, root_as_message};
 
 use super::{Group, RawBatches, ReadRequest};
+use crate::regular::open_resolved;
 
 /// Start of the file layout.
 const MAGIC: &[u8; 6] = b"ARROW1";
@@ -44,7 +45,7 @@ pub(crate) struct IpcFile {
 
 impl IpcFile {
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let mut file = File::open(path).map_err(words)?;
+        let mut file = open_resolved(path).map_err(words)?;
         let mut magic = [0; 6];
         let is_file = file.read_exact(&mut magic).is_ok() && &magic == MAGIC;
         if is_file {
@@ -176,7 +177,7 @@ impl IpcFile {
         group: usize,
         columns: Option<Vec<usize>>,
     ) -> Result<Option<RecordBatch>, String> {
-        let file = File::open(&self.path).map_err(words)?;
+        let file = open_resolved(&self.path).map_err(words)?;
         match &self.layout {
             Layout::File => {
                 let mut reader =

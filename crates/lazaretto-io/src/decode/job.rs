@@ -11,6 +11,7 @@ use super::kind::Kind;
 use super::text::{Block, Cut, TextPart};
 use super::{Group, RawBatches, ReadRequest, guard, ipc, parquet, preflight, text};
 use crate::discover::{Compression, Format};
+use crate::encryption::InputKeys;
 
 /// A path that need not be UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,10 +77,10 @@ pub(crate) enum Answer {
 
 impl Job {
     /// Carries it out in this process.
-    pub(crate) fn run(&self) -> Result<Answer, String> {
+    pub(crate) fn run(&self, keys: Option<&InputKeys>) -> Result<Answer, String> {
         guard(|| match self {
             Self::Probe { path, format } => {
-                let file = Columnar::open(&path.0, *format)?;
+                let file = Columnar::open(&path.0, *format, keys)?;
                 let bytes = std::fs::metadata(&path.0).map_or(0, |file| file.len());
                 preflight::check(file.schema(), file.groups(), bytes)?;
                 Ok(Answer::Done)
@@ -152,24 +153,36 @@ impl Columnar {
         }
     }
 
-    fn open(path: &Path, format: Format) -> Result<Self, String> {
+    fn open(path: &Path, format: Format, keys: Option<&InputKeys>) -> Result<Self, String> {
         match format {
-            Format::Parquet => parquet::ParquetFile::open(path).map(Self::Parquet),
+            Format::Parquet => parquet::ParquetFile::open(path, keys).map(Self::Parquet),
             _ => ipc::IpcFile::open(path).map(Self::Ipc),
         }
     }
 }
 
 /// The files that a decoder has read of, so that their headers are decoded once.
-#[derive(Default)]
 pub(crate) struct OpenFiles {
     /// The one used last at the end.
     files: Vec<(FilePath, Arc<Columnar>)>,
+    keys: Option<InputKeys>,
 }
 
 impl OpenFiles {
     /// Headers of wide tables take a megabyte and more.
     const MOST: usize = 8;
+
+    /// None yet; encrypted ones will be opened with `keys`.
+    pub(crate) fn new(keys: Option<InputKeys>) -> Self {
+        Self {
+            files: Vec::new(),
+            keys,
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Option<&InputKeys> {
+        self.keys.as_ref()
+    }
 
     /// The batches that `job` asks for.
     pub(crate) fn read(&mut self, job: &ReadJob) -> Result<RawBatches, String> {
@@ -186,7 +199,7 @@ impl OpenFiles {
         let known = self.files.iter().position(|(known, _)| known == path);
         let file = match known {
             Some(idx) => self.files.remove(idx).1,
-            None => Arc::new(Columnar::open(&path.0, format)?),
+            None => Arc::new(Columnar::open(&path.0, format, self.keys())?),
         };
         if self.files.len() >= Self::MOST {
             self.files.remove(0);

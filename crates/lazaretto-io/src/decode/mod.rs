@@ -95,7 +95,7 @@ impl Opened {
         let opened = guard(|| match input.format {
             Format::Parquet => {
                 decoders.probe(&input.path, input.format)?;
-                parquet::ParquetFile::open(&input.path).map(Self::Parquet)
+                parquet::ParquetFile::open(&input.path, decoders.keys()).map(Self::Parquet)
             }
             Format::ArrowIpc => {
                 decoders.probe(&input.path, input.format)?;

@@ -1,6 +1,5 @@
 //! Reads Parquet by row group, with projection.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::SchemaRef;
@@ -12,6 +11,8 @@ use parquet::basic::Type;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 
 use super::{Group, RawBatches, ReadRequest};
+use crate::encryption::{FileEncryption, InputKeys, has_encrypted_footer};
+use crate::regular::open_resolved;
 
 /// Bytes of decoded data that one part of a large row group is to have.
 const PART_BYTES: u64 = 64 << 20;
@@ -28,18 +29,34 @@ pub(crate) struct ParquetFile {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
     groups: Vec<Group>,
+    encryption: Option<FileEncryption>,
 }
 
 impl ParquetFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+    pub(crate) fn open(path: &Path, keys: Option<&InputKeys>) -> Result<Self, String> {
+        let file = open_resolved(path).map_err(|error| error.to_string())?;
+        let mut options =
+            ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+        match keys {
+            Some(keys) => {
+                let decryption = keys.decryption().map_err(|error| error.to_string())?;
+                options = options.with_file_decryption_properties(decryption);
+            }
+            None if has_encrypted_footer(path).unwrap_or(false) => {
+                return Err(
+                    "it is encrypted and no key was given (`LAZARETTO_INPUT_KEY`, or `encryption.inputs` of the pipeline)"
+                        .to_owned(),
+                );
+            }
+            None => {}
+        }
         let metadata =
             ArrowReaderMetadata::load(&file, options).map_err(|error| error.to_string())?;
         let groups = (0..metadata.metadata().num_row_groups())
             .map(|idx| group(metadata.metadata(), idx))
             .collect::<Result<_, _>>()?;
         Ok(Self {
+            encryption: FileEncryption::of(path, metadata.metadata())?,
             path: path.to_owned(),
             metadata,
             groups,
@@ -59,13 +76,18 @@ impl ParquetFile {
         &self.path
     }
 
+    /// How it is encrypted, if it is.
+    pub(crate) fn encryption(&self) -> Option<&FileEncryption> {
+        self.encryption.as_ref()
+    }
+
     /// The footer.
     pub(crate) fn metadata(&self) -> &ParquetMetaData {
         self.metadata.metadata()
     }
 
     pub(crate) fn read(&self, request: &ReadRequest<'_>) -> Result<RawBatches, String> {
-        let file = File::open(&self.path).map_err(|error| error.to_string())?;
+        let file = open_resolved(&self.path).map_err(|error| error.to_string())?;
         let row_group = self.metadata().row_group(request.group);
         let rows = &request.rows;
         let whole = rows.end - rows.start == self.groups[request.group].rows;

@@ -6,7 +6,7 @@
 mod walk;
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use lazaretto_core::report::SkippedReport;
@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::walk::{Found, Selection};
 use crate::error::IoError;
+use crate::regular::{open_plain, open_resolved};
 
 /// Extensions that discovery knows, in words.
 pub const KNOWN_EXTENSIONS: &str =
@@ -69,7 +70,7 @@ pub enum Compression {
 /// One data file of the dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputFile {
-    /// Where it is.
+    /// Where it is, without links in any part.
     pub path: PathBuf,
     /// Path relative to the root of the dataset, `/` between components.
     pub relative: String,
@@ -125,7 +126,9 @@ pub fn discover(inputs: &[String]) -> Result<Discovery, IoError> {
     found
         .files
         .sort_by(|left, right| left.relative.cmp(&right.relative));
-    found.files.dedup_by(|left, right| left.path == right.path);
+    found
+        .files
+        .dedup_by(|left, right| left.path == right.path && left.relative == right.relative);
     if let Some(pair) = found
         .files
         .windows(2)
@@ -135,6 +138,7 @@ pub fn discover(inputs: &[String]) -> Result<Discovery, IoError> {
             relative: pair[0].relative.clone(),
         });
     }
+    refuse_clashes(&found.files)?;
     let files = found
         .files
         .into_par_iter()
@@ -159,6 +163,22 @@ pub fn discover(inputs: &[String]) -> Result<Discovery, IoError> {
         files,
         skipped,
     })
+}
+
+/// What is held back of a file that is not Parquet can be written under another name, which must be free.
+fn refuse_clashes(files: &[Candidate]) -> Result<(), IoError> {
+    let others = files.iter().filter(|file| file.format != Format::Parquet);
+    for file in others {
+        let written = format!("{}.parquet", file.relative);
+        let taken = files.binary_search_by(|other| other.relative.as_str().cmp(&written));
+        if taken.is_ok() {
+            return Err(IoError::QuarantineClash {
+                file: file.relative.clone(),
+                written,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Format and compression of a file name, or why it is no data file.
@@ -200,7 +220,7 @@ struct Candidate {
 
 impl Candidate {
     fn digest(self) -> Result<InputFile, IoError> {
-        let digests = digests_of_file(&self.path)?;
+        let digests = digests_of(&self.path, open_resolved)?;
         Ok(InputFile {
             partitions: partitions(&self.relative),
             path: self.path,
@@ -231,7 +251,7 @@ pub(crate) struct Digests {
 /// file, and a mapped file that is cut short meanwhile ends the process.
 pub(crate) fn digest_file(path: &Path) -> Result<(u64, [u8; 32]), IoError> {
     let mut hasher = blake3::Hasher::new();
-    let bytes = each_chunk(path, |chunk| {
+    let bytes = each_chunk(path, open_plain, |chunk| {
         hasher.update_rayon(chunk);
     })?;
     Ok((bytes, *hasher.finalize().as_bytes()))
@@ -240,9 +260,13 @@ pub(crate) fn digest_file(path: &Path) -> Result<(u64, [u8; 32]), IoError> {
 /// Size, BLAKE3 and SHA-256 of a file, read once. SHA-256 cannot be split, so on one large file it works
 /// beside BLAKE3, and on several files they go in parallel.
 pub(crate) fn digests_of_file(path: &Path) -> Result<Digests, IoError> {
+    digests_of(path, open_plain)
+}
+
+fn digests_of(path: &Path, open: Open) -> Result<Digests, IoError> {
     let mut blake3 = blake3::Hasher::new();
     let mut sha256 = Sha256::new();
-    let bytes = each_chunk(path, |chunk| {
+    let bytes = each_chunk(path, open, |chunk| {
         rayon::join(
             || {
                 blake3.update_rayon(chunk);
@@ -257,9 +281,12 @@ pub(crate) fn digests_of_file(path: &Path) -> Result<Digests, IoError> {
     })
 }
 
+/// How a file is opened.
+type Open = fn(&Path) -> io::Result<File>;
+
 /// Hands the bytes of a file over in order; returns their number.
-fn each_chunk(path: &Path, mut take: impl FnMut(&[u8])) -> Result<u64, IoError> {
-    let mut file = File::open(path).map_err(IoError::storage("read", path))?;
+fn each_chunk(path: &Path, open: Open, mut take: impl FnMut(&[u8])) -> Result<u64, IoError> {
+    let mut file = open(path).map_err(IoError::storage("read", path))?;
     let mut buffer = Vec::new();
     let mut bytes = 0;
     loop {

@@ -1,7 +1,8 @@
 //! Walking folders and matching globs.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fs;
+use std::ffi::OsStr;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -10,6 +11,7 @@ use walkdir::WalkDir;
 
 use super::{Candidate, Compression, Format, classify};
 use crate::error::IoError;
+use crate::regular::open_resolved;
 use crate::{recorded, run_folder};
 
 /// One input as given: where to walk and what to take.
@@ -22,6 +24,11 @@ impl Selection {
     pub(super) fn parse(input: &str) -> Result<Self, IoError> {
         let path = Path::new(input);
         if path.exists() {
+            if !path.is_dir() && !path.is_file() {
+                return Err(IoError::SpecialFile {
+                    path: input.to_owned(),
+                });
+            }
             return Ok(Self {
                 base: path.to_owned(),
                 pattern: None,
@@ -117,6 +124,8 @@ impl Selection {
                 Some("a symbolic link that leaves the folder")
             } else if entry.file_type().is_dir() && is_run_folder(entry.path()) {
                 Some("a run folder of lazaretto")
+            } else if !entry.file_type().is_dir() && !entry.file_type().is_file() {
+                Some("a pipe, socket or device")
             } else {
                 None
             };
@@ -187,7 +196,10 @@ impl Found {
         };
         match classified {
             Ok((format, compression)) => self.files.push(Candidate {
-                path: path.to_owned(),
+                // Links are followed once, here; from now on there must be none.
+                path: path
+                    .canonicalize()
+                    .map_err(IoError::storage("read", path))?,
                 relative,
                 format,
                 compression,
@@ -228,7 +240,8 @@ impl Found {
 /// Whether the first character of a `.json` file opens an array.
 fn starts_with_array(path: &Path) -> Result<bool, IoError> {
     let mut start = Vec::new();
-    fs::File::open(path)
+    path.canonicalize()
+        .and_then(|path| open_resolved(&path))
         .and_then(|file| file.take(4096).read_to_end(&mut start))
         .map_err(IoError::storage("read", path))?;
     let text = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&start);
@@ -240,7 +253,23 @@ pub(super) fn relative(root: &Path, path: &Path) -> String {
     let parts: Vec<_> = rest
         .components()
         .filter(|part| matches!(part, Component::Normal(_)))
-        .map(|part| part.as_os_str().to_string_lossy())
+        .map(|part| text_of(part.as_os_str()))
         .collect();
     parts.join("/")
+}
+
+/// The name of a file as text, the same for no two names of a folder but by chance: what is not UTF-8 becomes `%`
+/// and two digits per byte.
+fn text_of(name: &OsStr) -> Cow<'_, str> {
+    if let Some(text) = name.to_str() {
+        return text.into();
+    }
+    let mut text = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text.into()
 }

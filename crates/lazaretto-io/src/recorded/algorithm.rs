@@ -1,7 +1,6 @@
 //! The digest functions that records use.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read as _;
 
 use md5::Md5;
@@ -10,6 +9,7 @@ use sha2::{Digest as _, Sha512};
 
 use crate::discover::{InputFile, hex};
 use crate::error::IoError;
+use crate::regular::open_resolved;
 
 /// Bytes that are read and hashed at a time.
 const CHUNK: usize = 1 << 20;
@@ -89,7 +89,7 @@ pub(super) fn found_digests(
     });
     if md5.is_some() || sha1.is_some() || sha512.is_some() || blob.is_some() {
         let failed = || IoError::storage("read", &file.path);
-        let mut content = File::open(&file.path).map_err(failed())?;
+        let mut content = open_resolved(&file.path).map_err(failed())?;
         let mut buffer = vec![0; CHUNK];
         loop {
             let read = content.read(&mut buffer).map_err(failed())?;

@@ -16,7 +16,7 @@ mod lists;
 pub(crate) mod pointer;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,7 @@ use rayon::prelude::*;
 use self::algorithm::{Algorithm, found_digests};
 use crate::discover::{Discovery, InputFile, is_data_file};
 use crate::error::IoError;
+use crate::regular::open_plain;
 
 /// Larger files of records are not read: a line per file takes about 100 bytes.
 const MAX_RECORD_BYTES: u64 = 64 << 20;
@@ -213,7 +214,7 @@ fn read_record(path: &Path) -> Option<String> {
         return None;
     }
     let mut text = String::new();
-    let file = File::open(path).ok()?;
+    let file = open_plain(path).ok()?;
     file.take(MAX_RECORD_BYTES).read_to_string(&mut text).ok()?;
     Some(text)
 }

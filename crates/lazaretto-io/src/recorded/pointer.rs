@@ -1,7 +1,9 @@
 //! Git LFS pointers: small texts that stand where a large file should be.
 
-use std::fs;
+use std::io::Read as _;
 use std::path::Path;
+
+use crate::regular::open_resolved;
 
 /// Pointers are shorter by their specification.
 const MAX_BYTES: u64 = 1024;
@@ -11,7 +13,8 @@ pub(crate) fn target_of(path: &Path, bytes: u64) -> Option<String> {
     if bytes >= MAX_BYTES {
         return None;
     }
-    let text = fs::read_to_string(path).ok()?;
+    let mut text = String::new();
+    open_resolved(path).ok()?.read_to_string(&mut text).ok()?;
     let mut lines = text.lines();
     let version = lines.next()?.strip_prefix("version ")?;
     let known = [

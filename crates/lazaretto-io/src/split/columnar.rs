@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use super::evidence::{evidence, with_evidence};
 use super::{FilePlan, LiveRange, folder};
 use crate::decode::parquet::ParquetFile;
+use crate::encryption::EncryptionKeys;
 use crate::error::IoError;
 use crate::parquet_sink::{ColumnSink, ParquetSink, encode_error};
 use crate::run_folder::RunFolder;
@@ -45,11 +46,13 @@ pub(super) fn split(
         .into_iter()
         .map(|verdict| {
             let path = run.target(&format!("{}/{}", folder(verdict), plan.relative()))?;
+            let keys = plan.dataset.keys();
             let (schema, options) = if verdict == Verdict::Quarantine {
-                quarantine_options(input)
+                quarantine_options(input, keys)
             } else {
-                same_options(input)
-            };
+                same_options(input, keys)
+            }
+            .map_err(|error| encode_error(&path, error))?;
             let sink = ParquetSink::create(&path, &schema, options)?;
             Ok(Output { verdict, sink })
         })
@@ -214,7 +217,10 @@ fn encode_evidence(
 
 /// Options that make the output look like the input: codecs, dictionaries, encodings, sort order,
 /// and all key-value metadata, the Arrow schema among it.
-fn same_options(input: &ParquetFile) -> (SchemaRef, ArrowWriterOptions) {
+fn same_options(
+    input: &ParquetFile,
+    keys: &EncryptionKeys,
+) -> Result<(SchemaRef, ArrowWriterOptions), ParquetError> {
     let metadata = input.metadata();
     let schema = input.schema();
     let own = metadata.file_metadata().schema_descr();
@@ -233,14 +239,21 @@ fn same_options(input: &ParquetFile) -> (SchemaRef, ArrowWriterOptions) {
     if let Some(group) = metadata.row_groups().first() {
         properties = properties.set_sorting_columns(group.sorting_columns().cloned());
     }
+    // What was encrypted must not end up on a disk in clear.
+    if let (Some(like), Some(keys)) = (input.encryption(), &keys.inputs) {
+        properties = properties.with_file_encryption_properties(keys.encryption(like)?);
+    }
     let options = ArrowWriterOptions::new()
         .with_properties(properties.build())
         .with_skip_arrow_metadata(true)
         .with_parquet_schema(descriptor);
-    (schema.clone(), options)
+    Ok((schema.clone(), options))
 }
 
-fn quarantine_options(input: &ParquetFile) -> (SchemaRef, ArrowWriterOptions) {
+fn quarantine_options(
+    input: &ParquetFile,
+    keys: &EncryptionKeys,
+) -> Result<(SchemaRef, ArrowWriterOptions), ParquetError> {
     let metadata = input.metadata();
     let schema = with_evidence(input.schema(), false);
     let pairs: Option<Vec<KeyValue>> = metadata.file_metadata().key_value_metadata().map(|pairs| {
@@ -253,13 +266,12 @@ fn quarantine_options(input: &ParquetFile) -> (SchemaRef, ArrowWriterOptions) {
     let descriptor = ArrowSchemaConverter::new()
         .convert(input.schema())
         .unwrap_or_else(|_| metadata.file_metadata().schema_descr().clone());
-    let properties = properties(metadata, &descriptor)
-        .set_key_value_metadata(pairs)
-        .build();
-    (
-        schema,
-        ArrowWriterOptions::new().with_properties(properties),
-    )
+    let mut properties = properties(metadata, &descriptor).set_key_value_metadata(pairs);
+    if let Some(encryption) = keys.quarantine_encryption(input.encryption())? {
+        properties = properties.with_file_encryption_properties(encryption);
+    }
+    let options = ArrowWriterOptions::new().with_properties(properties.build());
+    Ok((schema, options))
 }
 
 /// Whether values encode the same way under both schemas.

@@ -13,14 +13,17 @@ use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use lazaretto_core::Verdict;
 
 use super::evidence::{evidence, with_evidence};
-use super::{FilePlan, LiveRange, folder};
+use super::{FilePlan, LiveRange, folder, quarantine_sink};
 use crate::decode::ipc::IpcFile;
 use crate::error::IoError;
+use crate::parquet_sink::ParquetSink;
 use crate::run_folder::RunFolder;
 
 enum Writer {
     File(Box<FileWriter<BufWriter<File>>>),
     Stream(Box<StreamWriter<BufWriter<File>>>),
+    /// Arrow IPC knows no encryption.
+    Encrypted(Box<ParquetSink>),
 }
 
 impl Writer {
@@ -40,18 +43,22 @@ impl Writer {
         Ok(Self::File(Box::new(writer)))
     }
 
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+    fn write(&mut self, path: &Path, batch: &RecordBatch) -> Result<(), IoError> {
         match self {
             Self::File(writer) => writer.write(batch),
             Self::Stream(writer) => writer.write(batch),
+            Self::Encrypted(sink) => return sink.write_group(std::slice::from_ref(batch)),
         }
+        .map_err(|error| failed(path, error))
     }
 
-    fn finish(&mut self) -> Result<(), ArrowError> {
+    fn finish(self, path: &Path) -> Result<(), IoError> {
         match self {
-            Self::File(writer) => writer.finish().and_then(|()| writer.flush()),
-            Self::Stream(writer) => writer.finish().and_then(|()| writer.flush()),
+            Self::File(mut writer) => writer.finish().and_then(|()| writer.flush()),
+            Self::Stream(mut writer) => writer.finish().and_then(|()| writer.flush()),
+            Self::Encrypted(sink) => return sink.close(),
         }
+        .map_err(|error| failed(path, error))
     }
 }
 
@@ -67,14 +74,22 @@ pub(super) fn split(plan: &FilePlan<'_>, input: &IpcFile, run: &RunFolder) -> Re
         .outputs()
         .into_iter()
         .map(|verdict| {
-            let path = run.target(&format!("{}/{}", folder(verdict), plan.relative()))?;
-            let schema = if verdict == Verdict::Quarantine {
+            let keys = plan.dataset.keys();
+            let held = verdict == Verdict::Quarantine;
+            let encrypted = held && keys.quarantine.is_some();
+            let extension = if encrypted { ".parquet" } else { "" };
+            let relative = format!("{}/{}{extension}", folder(verdict), plan.relative());
+            let path = run.target(&relative)?;
+            let schema = if held {
                 with_evidence(input.schema(), false)
             } else {
                 input.schema().clone()
             };
-            let writer =
-                Writer::create(&path, &schema, input).map_err(|error| failed(&path, error))?;
+            let writer = if encrypted {
+                Writer::Encrypted(Box::new(quarantine_sink(&path, &schema, keys)?))
+            } else {
+                Writer::create(&path, &schema, input).map_err(|error| failed(&path, error))?
+            };
             Ok(Output {
                 verdict,
                 path,
@@ -91,25 +106,26 @@ pub(super) fn split(plan: &FilePlan<'_>, input: &IpcFile, run: &RunFolder) -> Re
             .collect::<Result<Vec<_>, _>>()
             .map_err(|reason| plan.dataset.unreadable(plan.file, range.group, reason))?;
         for output in &mut outputs {
-            write_batch(plan, input, range, &batches, output)
+            let kept = kept_batch(plan, input, range, &batches, output)
                 .map_err(|error| failed(&output.path, error))?;
+            if let Some(kept) = kept {
+                output.writer.write(&output.path, &kept)?;
+            }
         }
     }
-    outputs.iter_mut().try_for_each(|output| {
-        output
-            .writer
-            .finish()
-            .map_err(|error| failed(&output.path, error))
-    })
+    outputs
+        .into_iter()
+        .try_for_each(|output| output.writer.finish(&output.path))
 }
 
-fn write_batch(
+/// The records of `batches` that go to `output`, as one batch; `None` when there are none.
+fn kept_batch(
     plan: &FilePlan<'_>,
     input: &IpcFile,
     range: LiveRange,
     batches: &[RecordBatch],
-    output: &mut Output,
-) -> Result<(), ArrowError> {
+    output: &Output,
+) -> Result<Option<RecordBatch>, ArrowError> {
     let mut ordinal = range.ordinal;
     let mut kept = Vec::with_capacity(batches.len());
     for batch in batches {
@@ -119,10 +135,10 @@ fn write_batch(
     }
     let kept = concat_batches(input.schema(), &kept)?;
     if kept.num_rows() == 0 {
-        return Ok(());
+        return Ok(None);
     }
     if output.verdict != Verdict::Quarantine {
-        return output.writer.write(&kept);
+        return Ok(Some(kept));
     }
     let notes: Vec<_> = (range.ordinal..range.ordinal + range.rows)
         .filter(|&ordinal| plan.decisions.verdict(ordinal) == Verdict::Quarantine)
@@ -130,8 +146,7 @@ fn write_batch(
         .collect();
     let mut columns = kept.columns().to_vec();
     columns.push(evidence(&notes, None)?);
-    let batch = RecordBatch::try_new(output.schema.clone(), columns)?;
-    output.writer.write(&batch)
+    RecordBatch::try_new(output.schema.clone(), columns).map(Some)
 }
 
 fn failed(path: &Path, error: ArrowError) -> IoError {

@@ -3,7 +3,7 @@
 //! | folder | what a file there is |
 //! |---|---|
 //! | `clean/` | the input's bytes when every record passes; else the input without the other records, everything else kept: schema, metadata, order, row groups, compression, and in text formats every byte of the records |
-//! | `quarantine/` | the input's columns and a `_lazaretto` struct; for text formats a Parquet file `<relative>.parquet` whose struct also holds the record's bytes as `raw` |
+//! | `quarantine/` | the input's columns and a `_lazaretto` struct; for text formats a Parquet file `<relative>.parquet` whose struct also holds the record's bytes as `raw`; where it is encrypted, for Arrow IPC a Parquet file as well |
 //! | `unscanned/` | the input's bytes when it, or a whole unit of it, could not be judged; else like `clean/`, with the unjudged records |
 //!
 //! A folder gets no file when it would have no record.
@@ -14,14 +14,23 @@ mod ipc;
 pub(crate) mod reasons;
 mod text;
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
+use arrow::datatypes::SchemaRef;
 use lazaretto_core::{RowHash, Verdict};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression as Codec, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 
 pub use self::reasons::write_unscanned_reasons;
 use crate::dataset::{Dataset, Unit};
 use crate::decode::Opened;
+use crate::encryption::EncryptionKeys;
 use crate::error::IoError;
+use crate::parquet_sink::{ParquetSink, encode_error};
+use crate::regular::open_resolved;
 use crate::run_folder::RunFolder;
 
 /// What `quarantine/` says about a record.
@@ -215,9 +224,29 @@ fn folder(verdict: Verdict) -> &'static str {
     }
 }
 
+/// A Parquet file of `quarantine/` for input of another format.
+fn quarantine_sink(
+    path: &Path,
+    schema: &SchemaRef,
+    keys: &EncryptionKeys,
+) -> Result<ParquetSink, IoError> {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(format!("lazaretto {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(Codec::ZSTD(ZstdLevel::default()));
+    let encryption = keys.quarantine_encryption(None);
+    if let Some(encryption) = encryption.map_err(|error| encode_error(path, error))? {
+        properties = properties.with_file_encryption_properties(encryption);
+    }
+    let options = ArrowWriterOptions::new().with_properties(properties.build());
+    ParquetSink::create(path, schema, options)
+}
+
 fn copy(from: &Path, run: &RunFolder, relative: &str) -> Result<(), IoError> {
     let to = run.target(relative)?;
-    reflink_copy::reflink_or_copy(from, &to)
+    let mut source = open_resolved(from).map_err(IoError::storage("read", from))?;
+    // Within one file system, blocks are shared where it can do that.
+    File::create(&to)
+        .and_then(|mut target| io::copy(&mut source, &mut target))
         .map(drop)
         .map_err(IoError::storage("copy to", &to))
 }

@@ -7,12 +7,9 @@ use std::path::{Path, PathBuf};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use lazaretto_core::Verdict;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression as Codec, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 
 use super::evidence::{evidence, with_evidence};
-use super::{FilePlan, LiveRange, folder};
+use super::{FilePlan, LiveRange, folder, quarantine_sink};
 use crate::decode::records::record_ends;
 use crate::decode::text::{TextFile, parse};
 use crate::discover::{Compression, Format};
@@ -162,13 +159,8 @@ impl Quarantine {
             .project(&columns)
             .unwrap_or_else(|_| Schema::empty());
         let schema = with_evidence(&own, true);
-        let properties = WriterProperties::builder()
-            .set_created_by(format!("lazaretto {}", env!("CARGO_PKG_VERSION")))
-            .set_compression(Codec::ZSTD(ZstdLevel::default()))
-            .build();
-        let options = ArrowWriterOptions::new().with_properties(properties);
         Ok(Self {
-            sink: ParquetSink::create(&path, &schema, options)?,
+            sink: quarantine_sink(&path, &schema, plan.dataset.keys())?,
             path,
             format,
             columns,

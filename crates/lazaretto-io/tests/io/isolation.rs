@@ -60,6 +60,7 @@ fn open(
         cancel: Arc::clone(cancel),
         batch_bytes: 1 << 20,
         isolation: Some(isolation),
+        keys: lazaretto_io::EncryptionKeys::default(),
     };
     Dataset::open(discover(&[file.display().to_string()])?, options)
 }

@@ -131,6 +131,7 @@ pub(crate) fn open_with(
         cancel: Arc::default(),
         batch_bytes,
         isolation: None,
+        keys: lazaretto_io::EncryptionKeys::default(),
     };
     Dataset::open(discovery, options)
 }

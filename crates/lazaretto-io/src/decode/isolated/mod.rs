@@ -25,6 +25,7 @@ use super::job::{Answer, Job};
 use super::kind::Kind;
 use super::text::{Block, Cut};
 use crate::discover::{Compression, Format, InputFile};
+use crate::encryption::InputKeys;
 use crate::error::IoError;
 
 /// What one decoder may take.
@@ -54,11 +55,11 @@ impl Isolation {
 
 /// Where decoders run.
 #[derive(Clone, Debug)]
-pub(crate) enum Decoders {
-    /// In this process.
-    Here,
-    /// In processes of their own.
-    Apart(Arc<Pool>),
+pub(crate) struct Decoders {
+    /// Processes; without them, it is done in this one.
+    pool: Option<Arc<Pool>>,
+    /// Keys of encrypted files.
+    keys: Option<InputKeys>,
 }
 
 impl Decoders {
@@ -67,34 +68,39 @@ impl Decoders {
         isolation: Option<&Isolation>,
         files: &[InputFile],
         scratch: &Path,
+        keys: Option<InputKeys>,
         cancel: &Arc<AtomicBool>,
     ) -> Result<Self, IoError> {
-        let Some(isolation) = isolation else {
-            return Ok(Self::Here);
-        };
-        let pool = Pool::new(isolation, files, scratch, cancel)?;
-        Ok(Self::Apart(Arc::new(pool)))
+        let pool = isolation
+            .map(|isolation| Pool::new(isolation, files, scratch, keys.as_ref(), cancel))
+            .transpose()?;
+        Ok(Self {
+            pool: pool.map(Arc::new),
+            keys,
+        })
     }
 
     /// The processes, if decoders run in their own.
     pub(crate) fn pool(&self) -> Option<&Arc<Pool>> {
-        match self {
-            Self::Here => None,
-            Self::Apart(pool) => Some(pool),
-        }
+        self.pool.as_ref()
+    }
+
+    /// Keys of encrypted files.
+    pub(crate) fn keys(&self) -> Option<&InputKeys> {
+        self.keys.as_ref()
     }
 
     fn run(&self, job: &Job) -> Result<Answer, String> {
-        match self {
-            Self::Here => job.run(),
-            Self::Apart(pool) => pool.run(job),
+        match &self.pool {
+            None => job.run(self.keys()),
+            Some(pool) => pool.run(job),
         }
     }
 
     /// Sees that the headers of a columnar file can be read; nothing to see for decoders in this
     /// process, which is about to read them.
     pub(crate) fn probe(&self, path: &Path, format: Format) -> Result<(), String> {
-        if let Self::Apart(pool) = self {
+        if let Some(pool) = &self.pool {
             let path = path.into();
             pool.run(&Job::Probe { path, format })?;
         }

@@ -16,6 +16,7 @@ use super::{Isolation, STRANGE, wire};
 use crate::decode::RawBatches;
 use crate::decode::job::{Answer, FilePath, Job, ReadJob};
 use crate::discover::InputFile;
+use crate::encryption::{InputKeys, SentKeys};
 use crate::error::IoError;
 
 /// How often waiting threads are looked after.
@@ -45,6 +46,7 @@ impl Pool {
         isolation: &Isolation,
         files: &[InputFile],
         scratch: &Path,
+        keys: Option<&InputKeys>,
         cancel: &Arc<AtomicBool>,
     ) -> Result<Self, IoError> {
         let unstartable = |reason: String| IoError::Isolation { reason };
@@ -52,6 +54,7 @@ impl Pool {
             limits: isolation.limits,
             readable: readable(files).into_iter().map(FilePath).collect(),
             scratch: scratch.into(),
+            keys: keys.map(SentKeys::from),
         };
         let mut pool = Self {
             isolation: isolation.clone(),

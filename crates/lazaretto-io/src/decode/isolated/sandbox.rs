@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DecoderLimits;
 use crate::decode::job::FilePath;
+use crate::encryption::SentKeys;
 
 /// Which parts of the sandbox hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,8 @@ pub(super) struct Hello {
     pub(super) readable: Vec<FilePath>,
     /// The folder it may write to.
     pub(super) scratch: FilePath,
+    /// Keys of encrypted files.
+    pub(super) keys: Option<SentKeys>,
 }
 
 /// The processor time that this process has taken, read from a file that stays open once no other
@@ -202,6 +205,7 @@ fn restrict_calls() -> bool {
 const ALLOWED: &[i64] = &[
     // files
     libc::SYS_openat,
+    libc::SYS_openat2,
     libc::SYS_close,
     libc::SYS_read,
     libc::SYS_pread64,

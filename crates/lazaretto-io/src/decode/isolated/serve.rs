@@ -10,6 +10,7 @@ use super::sandbox::{CpuClock, Hello, enter};
 use super::wire::{self, Pieces, read_frame, write_frame};
 use crate::decode::guard;
 use crate::decode::job::{Job, OpenFiles, ReadJob};
+use crate::encryption::InputKeys;
 
 /// Arrow metadata is gathered up to this size, so that a batch is few frames; its buffers are
 /// larger and go out as they are.
@@ -45,15 +46,17 @@ fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     let Some((wire::HELLO, hello)) = read_frame(&mut input, u64::MAX)? else {
         return Err(io::Error::other("no greeting"));
     };
-    let hello: Hello = parsed(&hello)?;
+    let mut hello: Hello = parsed(&hello)?;
+    let keys = hello.keys.take().map(InputKeys::try_from);
+    let keys = keys.transpose().map_err(io::Error::other)?;
     let clock = CpuClock::start();
     let level = enter(&hello);
     write_frame(&mut output, wire::LEVEL, &serde_json::to_vec(&level)?)?;
-    let mut files = OpenFiles::default();
+    let mut files = OpenFiles::new(keys);
     while let Some((tag, payload)) = read_frame(&mut input, u64::MAX)? {
         clock.allow(hello.limits.time);
         match tag {
-            wire::JOB => match parsed::<Job>(&payload)?.run() {
+            wire::JOB => match parsed::<Job>(&payload)?.run(files.keys()) {
                 Ok(answer) => {
                     write_frame(&mut output, wire::ANSWER, &serde_json::to_vec(&answer)?)?;
                 }

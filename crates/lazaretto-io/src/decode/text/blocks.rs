@@ -1,6 +1,5 @@
 //! Cuts a text file into header and blocks of whole records.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::words;
 use crate::decode::records::{Boundary, MAX_RECORD_BYTES, Splitter, delimiter};
 use crate::discover::Format;
+use crate::regular::open_resolved;
 
 /// Size of a block.
 const BLOCK_BYTES: u64 = 8 << 20;
@@ -46,7 +46,7 @@ impl BadRecord {
 
 /// Byte-order mark and header, and the column names (none for JSON lines).
 pub(super) fn read_prefix(path: &Path, format: Format) -> Result<(Vec<u8>, Vec<String>), String> {
-    let mut file = BufReader::new(File::open(path).map_err(words)?);
+    let mut file = BufReader::new(open_resolved(path).map_err(words)?);
     let mut prefix = Vec::new();
     file.by_ref()
         .take(3)
@@ -128,7 +128,7 @@ pub(super) fn cut(
     start: u64,
     fields: usize,
 ) -> Result<Vec<Block>, String> {
-    let mut file = File::open(path).map_err(words)?;
+    let mut file = open_resolved(path).map_err(words)?;
     file.seek(SeekFrom::Start(start)).map_err(words)?;
     let mut blocks = Blocks {
         start,
@@ -215,7 +215,7 @@ impl Blocks {
 
 /// The bytes of a block.
 pub(super) fn read_block(path: &Path, block: &Block) -> Result<Vec<u8>, String> {
-    let mut file = File::open(path).map_err(words)?;
+    let mut file = open_resolved(path).map_err(words)?;
     file.seek(SeekFrom::Start(block.offset)).map_err(words)?;
     let mut bytes = vec![0; block.length as usize];
     file.read_exact(&mut bytes).map_err(words)?;
@@ -226,7 +226,7 @@ pub(super) fn read_block(path: &Path, block: &Block) -> Result<Vec<u8>, String> 
 /// counted in this rare case only, not while reading.
 fn line_after(path: &Path, offset: u64) -> std::io::Result<u64> {
     let mut line = 1;
-    for (position, byte) in (0..).zip(BufReader::new(File::open(path)?).bytes()) {
+    for (position, byte) in (0..).zip(BufReader::new(open_resolved(path)?).bytes()) {
         match byte? {
             b'\n' => line += 1,
             other if position >= offset && !other.is_ascii_whitespace() => break,

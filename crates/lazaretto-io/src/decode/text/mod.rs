@@ -24,6 +24,7 @@ use super::kind::{Kind, arrow_fields};
 use super::records::delimiter;
 use super::{Decoders, Group, RawBatches, ReadRequest};
 use crate::discover::{Compression, Format, InputFile};
+use crate::regular::open_resolved;
 
 /// A compressed text file may unpack to this many times its size; logs with long runs of equal
 /// lines reach a hundred, bombs start at a thousand.
@@ -259,7 +260,7 @@ pub(crate) fn uncompressed(
     path: &Path,
     compression: Compression,
 ) -> std::io::Result<Box<dyn Read + Send>> {
-    let file = File::open(path)?;
+    let file = open_resolved(path)?;
     Ok(match compression {
         Compression::None => Box::new(file),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(file))),
