@@ -24,6 +24,8 @@ pub mod discover;
 pub mod error;
 pub mod findings;
 pub mod finished_run;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod manifest;
 mod parquet_sink;
 pub mod recorded;

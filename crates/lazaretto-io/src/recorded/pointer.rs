@@ -11,7 +11,11 @@ pub(crate) fn target_of(path: &Path, bytes: u64) -> Option<String> {
     if bytes >= MAX_BYTES {
         return None;
     }
-    let text = fs::read_to_string(path).ok()?;
+    target_in(&fs::read_to_string(path).ok()?)
+}
+
+/// The `oid` of a file with this text when that is a pointer.
+pub(super) fn target_in(text: &str) -> Option<String> {
     let mut lines = text.lines();
     let version = lines.next()?.strip_prefix("version ")?;
     let known = [
