@@ -6,6 +6,7 @@
 //! Arrow batches back over another. Whatever ends it ends one job: the unit is unscanned.
 
 mod hear;
+mod plain;
 mod pool;
 mod process;
 mod sandbox;
