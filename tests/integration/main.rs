@@ -31,12 +31,14 @@ mod memory;
 mod proof;
 
 // What people and programs see: columns, messages, reports, schemas, generated files.
+mod canary;
 mod embedder;
 mod errors;
 mod evaluation;
 mod explain;
 mod generated;
 mod hostile_text;
+mod inert;
 mod masking;
 mod policy;
 mod power;
