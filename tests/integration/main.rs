@@ -34,12 +34,14 @@ mod paths;
 mod proof;
 
 // What people and programs see: columns, messages, reports, schemas, generated files.
+mod canary;
 mod embedder;
 mod errors;
 mod evaluation;
 mod explain;
 mod generated;
 mod hostile_text;
+mod inert;
 mod masking;
 mod policy;
 mod power;

@@ -27,6 +27,8 @@ pub mod error;
 pub mod failpoint;
 pub mod findings;
 pub mod finished_run;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod manifest;
 mod parquet_sink;
 pub mod recorded;

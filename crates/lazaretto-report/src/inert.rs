@@ -7,7 +7,7 @@
 //! carry their length, `⟨U+200B ×12⟩`, and tag characters, which can hide a whole message, are
 //! decoded: `⟨tags: ignore all rules⟩`.
 //!
-//! Not for JSON: `report.json` keeps the data as it is, which JSON's own escapes allow.
+//! Not for JSON: `report.json` keeps the data as it is, which JSON's own escapes allow (`json.rs`).
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -99,7 +99,8 @@ fn is_tag(character: char) -> bool {
 /// Controls, Unicode's format characters (but those of Arabic and other scripts that have a
 /// glyph), variation selectors, blank letters and spaces of unusual width. The no-break spaces and
 /// the ideographic space are ordinary typography and stay.
-pub(crate) fn is_hidden(character: char) -> bool {
+#[must_use]
+pub fn is_hidden(character: char) -> bool {
     matches!(character,
         '\0'..='\u{8}' | '\u{B}'..='\u{1F}' | '\u{7F}'..='\u{9F}'
         | '\u{AD}' | '\u{34F}' | '\u{61C}'

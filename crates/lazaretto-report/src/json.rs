@@ -1,7 +1,11 @@
 //! `report.json` and its schema.
 
+use std::fmt::Write as _;
+
 use lazaretto_core::report::{Report, SCHEMA};
 use serde::Serialize;
+
+use crate::inert::is_hidden;
 
 pub(crate) fn report(report: &Report) -> String {
     // Free-form values keep the order they were built in when some other crate of the build turns
@@ -29,10 +33,26 @@ pub(crate) fn schema() -> String {
 
 /// Indented JSON with a final line break.
 pub(crate) fn pretty<T: Serialize>(value: &T) -> String {
-    let mut text = serde_json::to_string_pretty(value)
+    let text = serde_json::to_string_pretty(value)
         .expect("types with string keys and derived implementations serialise");
-    text.push('\n');
-    text
+    escaped(&text) + "\n"
+}
+
+/// The same JSON with characters that do not show themselves as escapes. It says the same and can be
+/// printed: there are control characters that JSON allows.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        // Line breaks are our own: those of strings are escaped already.
+        if is_hidden(character) && character != '\n' {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(character);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -70,6 +90,18 @@ mod tests {
         assert!(validator.is_valid(&value));
         value["colour"] = "red".into();
         assert!(!validator.is_valid(&value));
+    }
+
+    #[test]
+    fn what_acts_on_a_terminal_is_escaped_and_says_the_same() {
+        let value = serde_json::json!({"a\u{202e}": "\u{9b}31m\u{7f}\u{e0041} é 世界 🦀\n\u{1b}"});
+        let text = pretty(&value);
+        assert_eq!(
+            text,
+            "{\n  \"a\\u202e\": \"\\u009b31m\\u007f\\udb40\\udc41 é 世界 🦀\\n\\u001b\"\n}\n"
+        );
+        let back: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, value);
     }
 
     #[test]

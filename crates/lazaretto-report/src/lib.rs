@@ -31,6 +31,8 @@ mod sarif;
 mod tests;
 mod wording;
 
+pub use self::inert::is_hidden;
+
 use lazaretto_core::explanation::Explanation;
 use lazaretto_core::report::Report;
 
@@ -40,6 +42,12 @@ use lazaretto_core::report::Report;
 #[must_use]
 pub fn json(report: &Report) -> String {
     json::report(report)
+}
+
+/// Any value as JSON, indented and with a final line break, in which no character acts on a terminal.
+#[must_use]
+pub fn value_json(value: &serde_json::Value) -> String {
+    json::pretty(value)
 }
 
 /// The JSON Schema of [`json()`], indented and with a final line break.

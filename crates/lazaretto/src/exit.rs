@@ -1,5 +1,6 @@
 //! Errors as people see them, and exit codes as scripts see them.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::process::ExitCode;
 
 use anyhow::Error;
@@ -7,7 +8,7 @@ use lazaretto_engine::EngineError;
 use lazaretto_io::IoError;
 use lazaretto_proof::ProofError;
 
-use crate::output::error_line;
+use crate::output::{error_line, error_lines};
 
 const USAGE: u8 = 2;
 const INTEGRITY: u8 = 4;
@@ -17,15 +18,35 @@ const STORAGE: u8 = 74;
 /// Ended by Ctrl-C, as shells report it.
 const INTERRUPTED: u8 = 130;
 
-/// Hostile files make decoders panic. Those panics are caught and reported as unreadable files;
-/// the default hook would print each of them first.
-pub(crate) fn hide_caught_panics() {
-    let default = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if !lazaretto_io::is_decoding() {
-            default(panic);
+/// Hostile files make decoders panic. Those panics are caught and reported as unreadable files, so
+/// nothing is printed of them. Any other panic is a mistake of ours; its message may quote the data,
+/// so it is printed as everything else is: without secrets, and without power over the terminal.
+pub(crate) fn set_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        if lazaretto_io::is_decoding() {
+            return;
+        }
+        error_lines(&format!("internal error: {panic}"));
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            error_lines(&backtrace.to_string());
+        } else {
+            error_line("hint: `RUST_BACKTRACE=1` shows where; please report it");
         }
     }));
+}
+
+/// Prints what is wrong with the arguments, or the help that was asked for. Names of files stand
+/// among arguments, and whoever chose them is not trusted.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        error_lines(&error.render().to_string());
+        ExitCode::from(USAGE)
+    } else {
+        // A closed pipe is no error.
+        let _ = error.print();
+        ExitCode::SUCCESS
+    }
 }
 
 /// Prints `error` with its causes and hints, and gives its exit code.
@@ -56,7 +77,8 @@ pub(crate) fn report(error: &Error) -> ExitCode {
     match engine {
         Some(EngineError::Pipeline { problems, .. }) => {
             for problem in problems {
-                error_line(&format!("  {problem}"));
+                // Those of TOML show the place in the file.
+                error_lines(&format!("  {problem}"));
             }
         }
         Some(EngineError::NoDetector { reasons }) => {

@@ -11,12 +11,11 @@ use anyhow::{Context as _, Result};
 use lazaretto_core::Role;
 use lazaretto_detectors::{Registration, find};
 use lazaretto_engine::{Inspection, inspect, pipeline};
-use lazaretto_report::terminal;
-use toml::Value;
+use lazaretto_report::{is_hidden, terminal};
 
 use crate::arguments::{InitOptions, Verbosity};
 use crate::catalogue::parameters;
-use crate::output::print;
+use crate::output::{print, shown};
 
 pub(crate) fn run(options: &InitOptions, verbosity: Verbosity) -> Result<ExitCode> {
     let settings = options.dataset.plain_settings()?;
@@ -31,7 +30,7 @@ pub(crate) fn run(options: &InitOptions, verbosity: Verbosity) -> Result<ExitCod
     if verbosity > Verbosity::Quiet {
         print(&format!(
             "wrote {0}; use it with `lazaretto scan DATA --pipeline {0} --out RUN`\n",
-            path.display()
+            shown(path)
         ));
     }
     Ok(ExitCode::SUCCESS)
@@ -136,7 +135,44 @@ fn roles(inspection: &Inspection) -> String {
     text
 }
 
-/// A TOML string, usable as key and as value.
+/// A TOML string on one line, usable as key and as value; what does not show itself is escaped.
 fn quoted(text: &str) -> String {
-    Value::String(text.to_owned()).to_string()
+    let mut quoted = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted.push_str("\\n"),
+            hidden if is_hidden(hidden) => {
+                let _ = write!(quoted, "\\U{:08X}", u32::from(hidden));
+            }
+            shown => quoted.push(shown),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back() {
+        for name in [
+            "plain",
+            "",
+            "a\"b\\c'",
+            "x\n\r\ty",
+            "\u{1b}[2J\u{9b}\u{202e}\u{7f}",
+            "世界 🦀\u{e0041}",
+        ] {
+            let text = quoted(name);
+            assert!(
+                text.chars().all(|shown| shown != '\n' && !is_hidden(shown)),
+                "{text}"
+            );
+            let table: toml::Table = format!("{text} = {text}").parse().unwrap();
+            assert_eq!(table[name].as_str(), Some(name));
+        }
+    }
 }

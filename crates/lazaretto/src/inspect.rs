@@ -25,12 +25,7 @@ pub(crate) fn run(options: &InspectOptions, verbosity: Verbosity) -> Result<Exit
     let profiles = profile(&inspection.sample).context("profile the columns")?;
     print(&match options.format {
         Format::Human => human(&inspection, &profiles, verbosity),
-        Format::Json => {
-            let mut text =
-                serde_json::to_string_pretty(&machine(&inspection, &profiles)).unwrap_or_default();
-            text.push('\n');
-            text
-        }
+        Format::Json => lazaretto_report::value_json(&machine(&inspection, &profiles)),
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -102,7 +97,7 @@ fn files(inspection: &Inspection, verbosity: Verbosity) -> String {
         text.push_str(&format!(
             "  passed over: {} ({})\n",
             terminal(&skipped.path),
-            skipped.reason
+            terminal(&skipped.reason)
         ));
     }
     text
@@ -129,7 +124,7 @@ fn columns(inspection: &Inspection, profiles: &[ColumnProfile]) -> String {
         });
         rows.push(vec![
             terminal(&column.name),
-            column.data_type.chars().take(24).collect(),
+            terminal(&column.data_type).chars().take(24).collect(),
             column.role.name().to_owned(),
             format!("{nulls:.1}%"),
             profile
@@ -183,7 +178,11 @@ fn detectors(inspection: &Inspection) -> String {
                 DetectorStatus::Skipped => "left out",
                 _ => "does not apply",
             };
-            vec![over.id.to_owned(), status.to_owned(), over.reason.clone()]
+            vec![
+                over.id.to_owned(),
+                status.to_owned(),
+                terminal(&redact(&over.reason)),
+            ]
         }))
         .collect();
     rows.sort();

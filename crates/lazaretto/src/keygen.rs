@@ -10,7 +10,7 @@ use clap::Args;
 use lazaretto_proof::SecretKey;
 
 use crate::arguments::Verbosity;
-use crate::output::print;
+use crate::output::{print, shown};
 
 #[derive(Args, Debug)]
 pub(crate) struct KeygenOptions {
@@ -35,9 +35,9 @@ pub(crate) fn run(options: &KeygenOptions, verbosity: Verbosity) -> Result<ExitC
         print(&format!(
             "key {}\nprivate: {} (keep it secret: LAZARETTO_SIGNING_KEY_FILE={})\npublic:  {} (give it to those who verify)\n",
             public.id()?,
-            secret_path.display(),
-            secret_path.display(),
-            public_path.display()
+            shown(&secret_path),
+            shown(&secret_path),
+            shown(&public_path)
         ));
     }
     Ok(ExitCode::SUCCESS)

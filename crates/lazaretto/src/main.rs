@@ -27,8 +27,11 @@ use crate::arguments::{Arguments, Command};
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     lazaretto_io::failpoint::arm();
-    exit::hide_caught_panics();
-    let arguments = Arguments::parse();
+    exit::set_panic_hook();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::refuse(&error),
+    };
     let verbosity = arguments.verbosity();
     let result = match arguments.command {
         Command::Scan(options) => scan::run(&options, verbosity),

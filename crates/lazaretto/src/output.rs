@@ -1,6 +1,7 @@
 //! The only module that writes to the standard streams.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 
 use lazaretto_patterns::redact;
 
@@ -11,13 +12,27 @@ pub(crate) fn print(text: &str) {
     let _ = stdout.flush();
 }
 
-/// Writes a line, or several, to standard error. Names and values from data stand in messages, so
-/// control and bidi characters are spelt out and secrets masked here, whoever wrote the message.
+/// Writes a line to standard error. Names and values from data stand in messages, so control and bidi
+/// characters are spelt out and secrets masked here, whoever wrote the message. A line break inside is
+/// from data too: what would follow it on a line of its own could pass for one of ours.
 pub(crate) fn error_line(text: &str) {
     let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "{}", lazaretto_report::terminal(&redact(text)));
+}
+
+/// The same for a text whose line breaks are meant.
+pub(crate) fn error_lines(text: &str) {
+    // Before it is cut into lines: a key in PEM has several, and none of them alone is known as one.
+    let text = redact(text);
+    let mut stderr = std::io::stderr().lock();
     for line in text.lines() {
-        let _ = writeln!(stderr, "{}", lazaretto_report::terminal(&redact(line)));
+        let _ = writeln!(stderr, "{}", lazaretto_report::terminal(line));
     }
+}
+
+/// A path as it may be printed: names of files can act on a terminal.
+pub(crate) fn shown(path: &Path) -> String {
+    lazaretto_report::terminal(&path.to_string_lossy())
 }
 
 /// Whether standard output takes colours.

@@ -9,7 +9,7 @@ use lazaretto_core::report::{Report, SettingsReport};
 use lazaretto_engine::{ProofOptions, ScanRequest, scan};
 
 use crate::arguments::{Format, ScanOptions, Verbosity};
-use crate::output::{colored, error_line, print, table};
+use crate::output::{colored, error_line, print, shown, table};
 use crate::progress::Display;
 use crate::{signing, trust};
 
@@ -39,7 +39,7 @@ pub(crate) fn run(options: &ScanOptions, verbosity: Verbosity) -> Result<ExitCod
             print(&lazaretto_report::human(report, colored()));
             print(&format!(
                 "\nreport: {}\n",
-                options.out.join("report.html").display()
+                shown(&options.out.join("report.html"))
             ));
         }
         Format::Human => {}

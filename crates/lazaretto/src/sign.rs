@@ -12,7 +12,7 @@ use lazaretto_io::manifest::{ENVELOPE_NAME, FILE_NAME};
 use lazaretto_proof::{Envelope, SecretKey};
 
 use crate::arguments::Verbosity;
-use crate::output::print;
+use crate::output::{print, shown};
 use crate::signing;
 
 #[derive(Args, Debug)]
@@ -38,7 +38,7 @@ pub(crate) fn run(options: &SignOptions, verbosity: Verbosity) -> Result<ExitCod
         print(&format!(
             "signed by key {}: {}\n",
             key.public().id()?,
-            to.display()
+            shown(&to)
         ));
     }
     Ok(ExitCode::SUCCESS)

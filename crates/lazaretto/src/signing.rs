@@ -30,7 +30,11 @@ pub(crate) fn key(sign: bool, in_pipeline: Option<&str>) -> Result<Option<Arc<Se
             "sign the run: no key is given by `{KEY_VARIABLE}`, `{FILE_VARIABLE}` or the pipeline's `signing_key_file`"
         );
     };
-    let pem = std::fs::read_to_string(path).with_context(|| format!("read the key `{path}`"))?;
+    let pem = std::fs::read_to_string(path).with_context(|| match &in_environment {
+        // Not its value: somebody will put the key itself there.
+        Some(_) => format!("read the key that `{FILE_VARIABLE}` names"),
+        None => format!("read the key `{path}`"),
+    })?;
     let key = SecretKey::from_pem(&Zeroizing::new(pem))?;
     warn_of_readers(Path::new(path));
     Ok(Some(Arc::new(key)))

@@ -72,13 +72,10 @@ fn human(run: &Path, verification: &Verification, verbosity: Verbosity) {
 }
 
 fn machine(verification: &Verification) -> String {
-    let value = json!({
+    lazaretto_report::value_json(&json!({
         "exit_code": verification.exit_code,
         "held": verification.held,
         "problems": verification.problems,
         "reasons": verification.reasons,
-    });
-    let mut text = serde_json::to_string_pretty(&value).unwrap_or_default();
-    text.push('\n');
-    text
+    }))
 }

@@ -284,7 +284,8 @@ fn next_message(
     Ok(Some((bytes, end)))
 }
 
-fn parse_message(bytes: &[u8]) -> Result<Message<'_>, String> {
+/// The metadata of a message that starts with its prefix.
+pub(super) fn parse_message(bytes: &[u8]) -> Result<Message<'_>, String> {
     let start = if bytes.starts_with(&[0xff; 4]) { 8 } else { 4 };
     bytes
         .get(start..)

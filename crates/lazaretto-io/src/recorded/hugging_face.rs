@@ -43,7 +43,7 @@ fn below<'a>(base: &str, relative: &'a str) -> Option<&'a str> {
 }
 
 /// The digest on the second line of a note.
-fn etag(text: &str) -> Option<(Algorithm, String)> {
+pub(super) fn etag(text: &str) -> Option<(Algorithm, String)> {
     let etag = text.lines().nth(1)?.trim().trim_matches('"');
     [Algorithm::Sha256, Algorithm::GitBlob]
         .into_iter()

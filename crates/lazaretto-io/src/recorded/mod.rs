@@ -128,6 +128,36 @@ pub fn check_recorded(discovery: &Discovery) -> Result<Vec<RecordedDigest>, IoEr
     Ok(outcomes.into_values().collect())
 }
 
+/// Reads `text` as every kind of record, and holds what comes out to what is relied on.
+pub(crate) fn read_any(text: &str) {
+    let lists = ["SHA256SUMS", "checksums.txt", "data.csv.md5"].map(|name| {
+        let named = lists::algorithm_of(name);
+        named.map(|named| lists::entries(name, named, text))
+    });
+    let entries = lists
+        .into_iter()
+        .chain([croissant::entries(text)])
+        .flatten()
+        .flatten();
+    for entry in entries {
+        assert_eq!(
+            entry.algorithm.digits(&entry.digits).as_ref(),
+            Some(&entry.digits)
+        );
+        for path in entry.names.iter().filter_map(|name| resolved("data", name)) {
+            let inside = path.strip_prefix("data/");
+            assert!(
+                inside.is_some_and(|inside| inside
+                    .split('/')
+                    .all(|part| !matches!(part, "" | "." | ".."))),
+                "`{path}` leads out of its folder"
+            );
+        }
+    }
+    hugging_face::etag(text);
+    pointer::target_in(text).as_deref().map(pointer::reason);
+}
+
 /// All claims about files of the dataset, or about files that should be part of it; sorted.
 fn claims(discovery: &Discovery, files: &BTreeMap<&str, &InputFile>) -> Vec<Claim> {
     let folders: Vec<String> = folders_of(discovery).into_iter().collect();

@@ -15,6 +15,11 @@ pub(crate) fn target_of(path: &Path, bytes: u64) -> Option<String> {
     }
     let mut text = String::new();
     open_resolved(path).ok()?.read_to_string(&mut text).ok()?;
+    target_in(&text)
+}
+
+/// The `oid` of a file with this text when that is a pointer.
+pub(super) fn target_in(text: &str) -> Option<String> {
     let mut lines = text.lines();
     let version = lines.next()?.strip_prefix("version ")?;
     let known = [

@@ -158,6 +158,13 @@ pub fn assign_roles(dataset: &Dataset, given: &GivenRoles) -> Result<RolePlan, V
     })
 }
 
+/// Reads the features of a Hugging Face dataset in the metadata of `schema`.
+pub(crate) fn read_features(schema: &Schema, column: &str) {
+    let features = Features::of(schema);
+    let names = features.class_names(column);
+    assert!(names.is_none() || features.kind(column) == Some("ClassLabel"));
+}
+
 /// Columns on their way to a role.
 struct Columns<'a> {
     schema: &'a Schema,

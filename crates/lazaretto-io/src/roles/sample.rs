@@ -76,13 +76,25 @@ pub(super) fn take(dataset: &Dataset) -> Result<Vec<ColumnSample>, IoError> {
     let units = dataset.units();
     let chosen = units.len().min(SAMPLE_UNITS);
     let wanted = SAMPLE_ROWS.div_ceil(chosen.max(1) as u64) as usize;
+    let place = |pick: usize| pick * units.len() / chosen;
     let parts: Vec<(Vec<RecordBatch>, Option<IoError>)> = (0..chosen)
         .into_par_iter()
-        .map(|pick| of_unit(dataset, pick * units.len() / chosen, wanted))
+        .map(|pick| of_unit(dataset, place(pick), wanted))
         .collect::<Result<_, _>>()?;
     let mut batches: Vec<RecordBatch> = Vec::new();
     let mut failure = None;
     for (some, error) in parts {
+        batches.extend(some);
+        failure = failure.or(error);
+    }
+    // Whoever adds many broken files must not decide that the rest is not looked at.
+    let picked: BTreeSet<usize> = (0..chosen).map(place).collect();
+    let others = (0..units.len()).filter(|unit| !picked.contains(unit));
+    for unit in others {
+        if !batches.is_empty() {
+            break;
+        }
+        let (some, error) = of_unit(dataset, unit, wanted)?;
         batches.extend(some);
         failure = failure.or(error);
     }
@@ -103,7 +115,12 @@ fn of_unit(
 ) -> Result<(Vec<RecordBatch>, Option<IoError>), IoError> {
     let mut batches = Vec::new();
     let mut taken = 0;
-    for batch in dataset.batches_of(unit, None, SAMPLE_BYTES)? {
+    let read = match dataset.batches_of(unit, None, SAMPLE_BYTES) {
+        Ok(read) => read,
+        Err(IoError::Interrupted) => return Err(IoError::Interrupted),
+        Err(error) => return Ok((batches, Some(error))),
+    };
+    for batch in read {
         match batch {
             Ok(batch) => {
                 let rows = batch.num_rows().min(wanted - taken);

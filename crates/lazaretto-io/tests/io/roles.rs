@@ -2,6 +2,7 @@ use std::fs;
 
 use lazaretto_core::Role;
 use lazaretto_io::{GivenRoles, IoError, RolePlan, assign_roles};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
 
 use crate::support::{Place, batch, write_parquet};
@@ -204,4 +205,28 @@ fn given_roles_win_and_every_mistake_is_reported() {
     assert_eq!(errors[0].hint().unwrap(), "did you mean `income`?");
     assert!(matches!(errors[1], IoError::UnfitColumn { .. }));
     assert!(matches!(errors[2], IoError::RoleConflict { .. }));
+}
+
+#[test]
+fn roles_are_told_from_any_unit_that_decodes() {
+    let place = Place::new();
+    let path = place.data().join("a.parquet");
+    let properties = WriterProperties::builder().build();
+    write_parquet(&path, &[batch(0, 30)], properties.clone());
+    let mut bytes = fs::read(&path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path).unwrap()).unwrap();
+    let first = reader.metadata().row_group(0).column(0).byte_range();
+    bytes[first.0 as usize..(first.0 + first.1) as usize].fill(0xff);
+    // More files that open and do not decode than units are sampled, and one good one among them.
+    for number in 0..40 {
+        let path = place.data().join(format!("b{number:02}.parquet"));
+        fs::write(path, &bytes).unwrap();
+    }
+    fs::remove_file(&path).unwrap();
+    let good = place.data().join("b17-good.parquet");
+    write_parquet(&good, &[batch(0, 30)], properties);
+    let dataset = place.open();
+    assert_eq!(dataset.units().len(), 41);
+    let plan = assign_roles(&dataset, &GivenRoles::default()).unwrap();
+    assert!(plan.column(Role::Text).is_some());
 }

@@ -5,6 +5,8 @@
 //! itself into limits ([`sandbox`]) before it reads the first byte, gets jobs over a pipe and hands
 //! Arrow batches back over another. Whatever ends it ends one job: the unit is unscanned.
 
+mod hear;
+mod plain;
 mod pool;
 mod process;
 mod sandbox;
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::hear::hear_decoder;
 pub(crate) use self::pool::Pool;
 pub use self::sandbox::SandboxLevel;
 pub use self::serve::serve_decoder;

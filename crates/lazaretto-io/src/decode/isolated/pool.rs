@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::ipc::reader::StreamDecoder;
 
+use super::plain::PlainStream;
 use super::process::{Process, Watch};
 use super::sandbox::{Hello, SandboxLevel};
 use super::{Isolation, STRANGE, wire};
@@ -110,6 +111,7 @@ impl Pool {
         Ok(Box::new(Received {
             pool: Arc::clone(self),
             process: Some(process),
+            plain: PlainStream::default(),
             decoder: StreamDecoder::new(),
             piece: Buffer::from_vec(Vec::<u8>::new()),
         }))
@@ -183,6 +185,7 @@ struct Received {
     /// Gone once the stream has ended. When this is dropped before, the process goes with it:
     /// it is in the middle of something that nobody wants any more.
     process: Option<Process>,
+    plain: PlainStream,
     decoder: StreamDecoder,
     piece: Buffer,
 }
@@ -201,7 +204,10 @@ impl Received {
             };
             let (tag, payload) = process.next()?;
             match tag {
-                wire::PIECE => self.piece = Buffer::from_vec(payload),
+                wire::PIECE => {
+                    self.plain.check(&payload)?;
+                    self.piece = Buffer::from_vec(payload);
+                }
                 wire::END | wire::ERROR => {
                     if let Some(process) = self.process.take() {
                         self.pool.put_back(process);
