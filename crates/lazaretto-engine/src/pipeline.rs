@@ -149,19 +149,61 @@ pub struct DecodingOptions {
     /// unscanned. Default 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
+    /// Columns that a file may have, counted without those that others lie in. Default 65536.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_columns: Option<u64>,
+    /// How deep types may lie inside each other, 1 to 24. Default 24.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_depth: Option<u64>,
+    /// Rows, and values of a column, that a file of more than 16 million of them may have for each of its
+    /// bytes. Default 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rows_per_byte: Option<u64>,
+    /// Size that a page, a dictionary or a compressed buffer may unpack to, such as `"64MiB"`. Default: the
+    /// decoder's `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_page: Option<String>,
+    /// How many times its stored size a page, a dictionary or a compressed buffer of more than 1 MiB may unpack
+    /// to. Default 50000, which Brotli alone of the codecs can reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_ratio: Option<u64>,
 }
 
 impl DecodingOptions {
+    /// How deep types may lie inside each other at most: handing batches over stands little more.
+    const MAX_DEPTH: u64 = 24;
+
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if let Some(memory) = &self.memory
-            && let Err(message) = parse_bytes(memory)
-        {
-            problems.push(Problem::new("decoding.memory", message));
+        for (field, given) in [
+            ("decoding.memory", &self.memory),
+            ("decoding.max_page", &self.max_page),
+        ] {
+            if let Some(given) = given
+                && let Err(message) = parse_bytes(given)
+            {
+                problems.push(Problem::new(field, message));
+            }
         }
-        if self.seconds == Some(0) {
-            let message = "`0` is out of range, expected at least 1";
-            problems.push(Problem::new("decoding.seconds", message));
+        for (field, given) in [
+            ("decoding.seconds", self.seconds),
+            ("decoding.max_columns", self.max_columns),
+            ("decoding.max_rows_per_byte", self.max_rows_per_byte),
+            ("decoding.max_ratio", self.max_ratio),
+        ] {
+            if given == Some(0) {
+                let message = "`0` is out of range, expected at least 1";
+                problems.push(Problem::new(field, message));
+            }
+        }
+        if let Some(depth) = self.max_depth
+            && !(1..=Self::MAX_DEPTH).contains(&depth)
+        {
+            let message = format!(
+                "`{depth}` is out of range, expected 1 to {}",
+                Self::MAX_DEPTH
+            );
+            problems.push(Problem::new("decoding.max_depth", message));
         }
         if self.trusted_input == Some(true) && self.require_sandbox == Some(true) {
             let message =

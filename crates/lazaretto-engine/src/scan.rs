@@ -109,6 +109,7 @@ pub(crate) fn open_options(
         cancel: Arc::clone(cancel),
         batch_bytes: share.clamp(1 << 20, 4 << 20) as usize,
         isolation: settings.decoding.isolation(),
+        headers: settings.decoding.headers,
     }
 }
 

@@ -39,6 +39,7 @@ pub use conservation::{Conservation, check_conservation};
 pub use dataset::{Dataset, OpenFile, OpenOptions, Unit};
 pub use decode::is_decoding;
 pub use decode::isolated::{DecoderLimits, Isolation, SandboxLevel, serve_decoder};
+pub use decode::preflight::HeaderLimits;
 pub use discover::{Compression, Discovery, Format, InputFile, discover};
 pub use error::IoError;
 pub use findings::{FindingsWriter, ListedFinding};

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use self::assembly::{Assembly, Source};
 use crate::decode::isolated::{Decoders, Isolation, SandboxLevel};
+use crate::decode::preflight::HeaderLimits;
 use crate::decode::{Opened, RawBatches, ReadRequest, guard};
 use crate::discover::{Discovery, InputFile};
 use crate::error::IoError;
@@ -33,6 +34,8 @@ pub struct OpenOptions {
     pub batch_bytes: usize,
     /// How to decode in processes of their own; without it, decoding is done in this process.
     pub isolation: Option<Isolation>,
+    /// What the headers of a file may promise.
+    pub headers: HeaderLimits,
 }
 
 /// One input file as opened.
@@ -94,12 +97,7 @@ impl Dataset {
     /// # Errors
     /// When no file is readable, no decoder can be started as asked, or the run was cancelled.
     pub fn open(discovery: Discovery, options: OpenOptions) -> Result<Self, IoError> {
-        let decoders = Decoders::new(
-            options.isolation.as_ref(),
-            &discovery.files,
-            &options.scratch,
-            &options.cancel,
-        )?;
+        let decoders = Decoders::new(&options, &discovery.files)?;
         let outcomes: Vec<Result<Opened, String>> = discovery
             .files
             .par_iter()

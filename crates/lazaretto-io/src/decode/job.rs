@@ -8,8 +8,9 @@ use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use super::kind::Kind;
+use super::preflight::{self, HeaderLimits};
 use super::text::{Block, Cut, TextPart};
-use super::{Group, RawBatches, ReadRequest, guard, ipc, parquet, preflight, text};
+use super::{Group, RawBatches, ReadRequest, guard, ipc, parquet, text};
 use crate::discover::{Compression, Format};
 
 /// A path that need not be UTF-8.
@@ -76,12 +77,12 @@ pub(crate) enum Answer {
 
 impl Job {
     /// Carries it out in this process.
-    pub(crate) fn run(&self) -> Result<Answer, String> {
+    pub(crate) fn run(&self, limits: &HeaderLimits) -> Result<Answer, String> {
         guard(|| match self {
             Self::Probe { path, format } => {
-                let file = Columnar::open(&path.0, *format)?;
+                let file = Columnar::open(&path.0, *format, limits)?;
                 let bytes = std::fs::metadata(&path.0).map_or(0, |file| file.len());
-                preflight::check(file.schema(), file.groups(), bytes)?;
+                preflight::check(file.schema(), file.groups(), bytes, limits)?;
                 Ok(Answer::Done)
             }
             Self::Unpack {
@@ -152,17 +153,17 @@ impl Columnar {
         }
     }
 
-    fn open(path: &Path, format: Format) -> Result<Self, String> {
+    fn open(path: &Path, format: Format, limits: &HeaderLimits) -> Result<Self, String> {
         match format {
             Format::Parquet => parquet::ParquetFile::open(path).map(Self::Parquet),
-            _ => ipc::IpcFile::open(path).map(Self::Ipc),
+            _ => ipc::IpcFile::open(path, limits).map(Self::Ipc),
         }
     }
 }
 
 /// The files that a decoder has read of, so that their headers are decoded once.
-#[derive(Default)]
 pub(crate) struct OpenFiles {
+    limits: HeaderLimits,
     /// The one used last at the end.
     files: Vec<(FilePath, Arc<Columnar>)>,
 }
@@ -171,14 +172,22 @@ impl OpenFiles {
     /// Headers of wide tables take a megabyte and more.
     const MOST: usize = 8;
 
+    /// None, to be opened within `limits`.
+    pub(crate) fn new(limits: HeaderLimits) -> Self {
+        Self {
+            limits,
+            files: Vec::new(),
+        }
+    }
+
     /// The batches that `job` asks for.
     pub(crate) fn read(&mut self, job: &ReadJob) -> Result<RawBatches, String> {
         if let Some(part) = &job.text {
             return text::read(&job.path.0, part, &job.request());
         }
         match &*self.get(&job.path, job.format)? {
-            Columnar::Parquet(file) => file.read(&job.request()),
-            Columnar::Ipc(file) => file.read(&job.request()),
+            Columnar::Parquet(file) => file.read(&job.request(), &self.limits),
+            Columnar::Ipc(file) => file.read(&job.request(), &self.limits),
         }
     }
 
@@ -186,7 +195,7 @@ impl OpenFiles {
         let known = self.files.iter().position(|(known, _)| known == path);
         let file = match known {
             Some(idx) => self.files.remove(idx).1,
-            None => Arc::new(Columnar::open(&path.0, format)?),
+            None => Arc::new(Columnar::open(&path.0, format, &self.limits)?),
         };
         if self.files.len() >= Self::MOST {
             self.files.remove(0);

@@ -10,7 +10,7 @@ pub(crate) mod isolated;
 pub(crate) mod job;
 pub(crate) mod kind;
 pub(crate) mod parquet;
-mod preflight;
+pub(crate) mod preflight;
 pub(crate) mod records;
 pub(crate) mod text;
 
@@ -29,6 +29,9 @@ use crate::discover::{Format, InputFile};
 
 /// Batches of a file, with the reason when one cannot be decoded.
 pub(crate) type RawBatches = Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>;
+
+/// Rows that are decoded together at least, however large they are.
+pub(crate) const LEAST_BATCH_ROWS: u64 = 256;
 
 /// A row group, record batch or block of text lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl ReadRequest<'_> {
     /// Rows per batch when a row takes about `row_bytes`.
     pub(crate) fn batch_rows(&self, row_bytes: u64) -> usize {
         let fitting = self.batch_bytes as u64 / row_bytes.max(1);
-        fitting.clamp(256, 65_536) as usize
+        fitting.clamp(LEAST_BATCH_ROWS, 65_536) as usize
     }
 }
 
@@ -99,13 +102,18 @@ impl Opened {
             }
             Format::ArrowIpc => {
                 decoders.probe(&input.path, input.format)?;
-                ipc::IpcFile::open(&input.path).map(Self::Ipc)
+                ipc::IpcFile::open(&input.path, decoders.headers()).map(Self::Ipc)
             }
             Format::Csv | Format::Tsv | Format::JsonLines => {
                 text::TextFile::open(input, scratch, decoders).map(Self::Text)
             }
         })?;
-        preflight::check(opened.schema(), opened.groups(), input.bytes)?;
+        preflight::check(
+            opened.schema(),
+            opened.groups(),
+            input.bytes,
+            decoders.headers(),
+        )?;
         Ok(opened)
     }
 
@@ -137,8 +145,8 @@ impl Opened {
         let inner = match decoders.pool() {
             Some(pool) => pool.read(&self.job(request))?,
             None => guard(|| match self {
-                Self::Parquet(file) => file.read(request),
-                Self::Ipc(file) => file.read(request),
+                Self::Parquet(file) => file.read(request, decoders.headers()),
+                Self::Ipc(file) => file.read(request, decoders.headers()),
                 Self::Text(file) => text::read(file.path(), &file.part(request.group), request),
             })?,
         };

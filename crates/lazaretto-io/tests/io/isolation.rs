@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lazaretto_io::{
-    Dataset, DecoderLimits, IoError, Isolation, OpenOptions, SandboxLevel, discover,
+    Dataset, DecoderLimits, HeaderLimits, IoError, Isolation, OpenOptions, SandboxLevel, discover,
 };
 use parquet::file::properties::WriterProperties;
 
@@ -60,6 +60,7 @@ fn open(
         cancel: Arc::clone(cancel),
         batch_bytes: 1 << 20,
         isolation: Some(isolation),
+        headers: HeaderLimits::default(),
     };
     Dataset::open(discover(&[file.display().to_string()])?, options)
 }

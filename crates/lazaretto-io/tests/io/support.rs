@@ -12,8 +12,8 @@ use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Schema, SchemaRe
 use half::f16;
 use lazaretto_core::{RowHash, RowHasher, Verdict};
 use lazaretto_io::{
-    Dataset, Decisions, IoError, OpenOptions, RecordId, RecordNote, RunFolder, ScoreRow,
-    ScoresWriter, SplitCounts, discover, split_file, write_unscanned_reasons,
+    Dataset, Decisions, HeaderLimits, IoError, OpenOptions, RecordId, RecordNote, RunFolder,
+    ScoreRow, ScoresWriter, SplitCounts, discover, split_file, write_unscanned_reasons,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -131,6 +131,7 @@ pub(crate) fn open_with(
         cancel: Arc::default(),
         batch_bytes,
         isolation: None,
+        headers: HeaderLimits::default(),
     };
     Dataset::open(discovery, options)
 }

@@ -13,7 +13,6 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +22,9 @@ pub use self::sandbox::SandboxLevel;
 pub use self::serve::serve_decoder;
 use super::job::{Answer, Job};
 use super::kind::Kind;
+use super::preflight::HeaderLimits;
 use super::text::{Block, Cut};
+use crate::dataset::OpenOptions;
 use crate::discover::{Compression, Format, InputFile};
 use crate::error::IoError;
 
@@ -56,37 +57,42 @@ impl Isolation {
 #[derive(Clone, Debug)]
 pub(crate) enum Decoders {
     /// In this process.
-    Here,
+    Here(HeaderLimits),
     /// In processes of their own.
     Apart(Arc<Pool>),
 }
 
 impl Decoders {
-    /// Decoders for `files` as `isolation` says; without one, they run in this process.
-    pub(crate) fn new(
-        isolation: Option<&Isolation>,
-        files: &[InputFile],
-        scratch: &Path,
-        cancel: &Arc<AtomicBool>,
-    ) -> Result<Self, IoError> {
-        let Some(isolation) = isolation else {
-            return Ok(Self::Here);
-        };
-        let pool = Pool::new(isolation, files, scratch, cancel)?;
-        Ok(Self::Apart(Arc::new(pool)))
+    /// Decoders for `files` as `options` say; without isolation, they run in this process.
+    pub(crate) fn new(options: &OpenOptions, files: &[InputFile]) -> Result<Self, IoError> {
+        match &options.isolation {
+            None => Ok(Self::Here(options.headers)),
+            Some(isolation) => {
+                let pool = Pool::new(isolation, options, files)?;
+                Ok(Self::Apart(Arc::new(pool)))
+            }
+        }
+    }
+
+    /// What headers may promise.
+    pub(crate) fn headers(&self) -> &HeaderLimits {
+        match self {
+            Self::Here(headers) => headers,
+            Self::Apart(pool) => pool.headers(),
+        }
     }
 
     /// The processes, if decoders run in their own.
     pub(crate) fn pool(&self) -> Option<&Arc<Pool>> {
         match self {
-            Self::Here => None,
+            Self::Here(_) => None,
             Self::Apart(pool) => Some(pool),
         }
     }
 
     fn run(&self, job: &Job) -> Result<Answer, String> {
         match self {
-            Self::Here => job.run(),
+            Self::Here(headers) => job.run(headers),
             Self::Apart(pool) => pool.run(job),
         }
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DecoderLimits;
 use crate::decode::job::FilePath;
+use crate::decode::preflight::HeaderLimits;
 
 /// Which parts of the sandbox hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ impl SandboxLevel {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) limits: DecoderLimits,
+    /// What headers may promise.
+    pub(super) headers: HeaderLimits,
     /// Folders and files it may read.
     pub(super) readable: Vec<FilePath>,
     /// The folder it may write to.
