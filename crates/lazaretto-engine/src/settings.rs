@@ -96,10 +96,12 @@ pub struct Decoding {
 
 impl Decoding {
     fn new(options: &DecodingOptions, memory: u64) -> Self {
-        let size = |given: &Option<String>| parse_bytes(given.as_deref()?).ok();
+        // Sizes that are none were told before.
+        let size = |given: Result<Option<u64>, String>| given.ok().flatten();
         let trusted_input = options.trusted_input.unwrap_or(false);
         let limits = DecoderLimits {
-            memory: size(&options.memory).unwrap_or_else(|| (memory / 2).max(LEAST_DECODER_MEMORY)),
+            memory: size(options.memory())
+                .unwrap_or_else(|| (memory / 2).max(LEAST_DECODER_MEMORY)),
             time: Duration::from_secs(options.seconds.unwrap_or(DECODER_SECONDS)),
         };
         let usual = HeaderLimits::default();
@@ -117,7 +119,7 @@ impl Decoding {
                 columns: options.max_columns.unwrap_or(usual.columns),
                 depth: options.max_depth.unwrap_or(usual.depth),
                 rows_per_byte: options.max_rows_per_byte.unwrap_or(usual.rows_per_byte),
-                page: size(&options.max_page).unwrap_or(memory),
+                page: size(options.max_page()).unwrap_or(memory),
                 ratio: options.max_ratio.unwrap_or(usual.ratio),
                 memory,
             },

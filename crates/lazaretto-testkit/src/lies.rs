@@ -113,6 +113,32 @@ pub fn lying_parquet(bytes: &[u8], case: u64) -> Result<Vec<u8>, TestkitError> {
     })
 }
 
+/// A Parquet file in which the first page of column `leaf` of row group `group` says that it unpacks
+/// to `unpacked` bytes. Bytes after that page move, so the last column of the last group harms no other.
+///
+/// # Errors
+/// When `bytes` is no Parquet file.
+pub fn with_page_size(
+    bytes: &[u8],
+    (group, leaf): (usize, usize),
+    unpacked: i64,
+) -> Result<Vec<u8>, TestkitError> {
+    let metadata = ParquetMetaDataReader::decode_metadata(&bytes[footer(bytes)])?;
+    let (start, _) = metadata.row_group(group).column(leaf).byte_range();
+    Ok(with_number(bytes, start as usize, 1, unpacked))
+}
+
+/// An Arrow file or stream in which the first buffer of dictionary or record batch `nth`, counted in
+/// file order, says that it unpacks to `unpacked` bytes; its buffers have to be compressed.
+#[must_use]
+pub fn with_buffer_size(bytes: &[u8], nth: usize, unpacked: i64) -> Vec<u8> {
+    let mut lying = bytes.to_vec();
+    if let Some((_, body)) = messages(bytes).get(nth) {
+        overwrite(&mut lying, *body, &unpacked.to_le_bytes());
+    }
+    lying
+}
+
 /// An Arrow file or stream that lies about a buffer or the length of a column, in a dictionary or
 /// record batch. Bytes without a message come back as they are.
 #[must_use]
@@ -140,7 +166,11 @@ pub fn lying_arrow(bytes: &[u8], case: u64) -> Vec<u8> {
 /// buffers, and of its body.
 fn messages(bytes: &[u8]) -> Vec<(Vec<usize>, usize)> {
     let mut found = Vec::new();
-    let mut position = if bytes.starts_with(b"ARROW1") { 8 } else { 0 };
+    // Messages start with four of these bytes; before them is padding.
+    let mut position = bytes
+        .windows(4)
+        .position(|four| four == [0xff; 4])
+        .unwrap_or(0);
     while let Some(length) = bytes
         .get(position + 4..)
         .and_then(|rest| rest.first_chunk::<4>())
@@ -274,5 +304,51 @@ fn overwrite(bytes: &mut [u8], at: usize, with: &[u8]) {
     let end = bytes.len().min(at + with.len());
     if at < end {
         bytes[at..end].copy_from_slice(&with[..end - at]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow::ipc::writer::{FileWriter, StreamWriter};
+
+    use super::*;
+    use crate::files::parquet_bytes;
+
+    fn numbers() -> RecordBatch {
+        let numbers = Int64Array::from_iter_values(0..99);
+        RecordBatch::try_from_iter([("numbers", Arc::new(numbers) as ArrayRef)]).unwrap()
+    }
+
+    #[test]
+    fn lies_repeat_and_almost_always_change_something() {
+        let parquet = parquet_bytes(&numbers(), 40).unwrap();
+        let mut writer = FileWriter::try_new(Vec::new(), &numbers().schema()).unwrap();
+        writer.write(&numbers()).unwrap();
+        let file = writer.into_inner().unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &numbers().schema()).unwrap();
+        writer.write(&numbers()).unwrap();
+        let stream = writer.into_inner().unwrap();
+        let changed = |lie: &dyn Fn(u64) -> Vec<u8>, bytes: &[u8]| {
+            let cases = (0..200).filter(|&case| {
+                assert_eq!(lie(case), lie(case));
+                lie(case) != bytes
+            });
+            cases.count()
+        };
+        assert!(changed(&|case| lying_parquet(&parquet, case).unwrap(), &parquet) > 180);
+        assert!(changed(&|case| lying_arrow(&file, case), &file) > 180);
+        assert!(changed(&|case| lying_arrow(&stream, case), &stream) > 180);
+    }
+
+    #[test]
+    fn a_page_says_the_size_that_it_is_told_to() {
+        let bytes = parquet_bytes(&numbers(), 40).unwrap();
+        let lying = with_page_size(&bytes, (2, 0), 1 << 30).unwrap();
+        let metadata = ParquetMetaDataReader::decode_metadata(&lying[footer(&lying)]).unwrap();
+        let at = metadata.row_group(2).column(0).byte_range().0 as usize;
+        assert_eq!(lying[at + 2..at + 8], [0x15, 0x80, 0x80, 0x80, 0x80, 0x08]);
     }
 }

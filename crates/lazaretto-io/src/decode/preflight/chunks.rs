@@ -177,13 +177,16 @@ fn walk(
         let (header, header_bytes) = header_at(file, position..end)
             .map_err(|problem| format!("{problem} at byte {position}"))?;
         let start = position + header_bytes;
+        limits
+            .unpacking(header.stored, header.unpacked)
+            .map_err(|problem| format!("the page at byte {position} {problem}"))?;
         if header.stored > end - start {
             return Err(format!(
                 "the page at byte {position} goes on for {}, beyond the end of its column chunk",
                 bytes(header.stored)
             ));
         }
-        seen.add(&header, chunk, promised, rows, limits)
+        seen.add(&header, chunk, promised, rows)
             .map_err(|problem| format!("the page at byte {position} {problem}"))?;
         position = start + header.stored;
     }
@@ -227,9 +230,7 @@ impl Seen {
         chunk: &ColumnChunkMetaData,
         promised: u64,
         rows: u64,
-        limits: &HeaderLimits,
     ) -> Result<(), String> {
-        limits.unpacking(page.stored, page.unpacked)?;
         if page.levels > page.stored.min(page.unpacked) {
             return Err("has levels that do not fit into it".to_owned());
         }
@@ -319,4 +320,172 @@ fn at_once(
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use parquet::basic::{BrotliLevel, Compression, Encoding, GzipLevel, ZstdLevel};
+    use parquet::file::metadata::{ColumnChunkMetaDataBuilder, ParquetMetaDataReader};
+    use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterVersion};
+
+    use super::*;
+
+    type Lie = fn(ColumnChunkMetaDataBuilder, i64) -> ColumnChunkMetaDataBuilder;
+
+    /// Row groups of 200, 200 and 100 records with three columns.
+    fn file(properties: WriterPropertiesBuilder) -> (File, ParquetMetaData) {
+        let numbers = Int64Array::from_iter_values(0..500);
+        let words: StringArray = (0..500)
+            .map(|row| Some(format!("word {}", row % 9)))
+            .collect();
+        let sparse: StringArray = (0..500)
+            .map(|row| (row % 4 == 0).then(|| format!("{row} of many")))
+            .collect();
+        let batch = RecordBatch::try_from_iter([
+            ("numbers", Arc::new(numbers) as ArrayRef),
+            ("words", Arc::new(words) as ArrayRef),
+            ("sparse", Arc::new(sparse) as ArrayRef),
+        ])
+        .unwrap();
+        let properties = properties
+            .set_max_row_group_row_count(Some(200))
+            .set_data_page_row_count_limit(30)
+            .set_write_batch_size(10)
+            .build();
+        let mut file = tempfile::tempfile().unwrap();
+        let own = file.try_clone().unwrap();
+        let mut writer = ArrowWriter::try_new(own, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        let metadata = ParquetMetaDataReader::new()
+            .parse_and_finish(&file)
+            .unwrap();
+        (file, metadata)
+    }
+
+    fn check(file: &mut File, metadata: &ParquetMetaData, limits: &HeaderLimits) -> Vec<String> {
+        let checks = ChunkChecks::new(metadata, file.metadata().unwrap().len());
+        let groups = 0..metadata.num_row_groups();
+        let outcomes = groups.map(|group| checks.check(file, metadata, group, 0..3, limits));
+        outcomes.filter_map(Result::err).collect()
+    }
+
+    #[test]
+    fn what_writers_write_passes() {
+        for codec in [
+            Compression::UNCOMPRESSED,
+            Compression::SNAPPY,
+            Compression::GZIP(GzipLevel::default()),
+            Compression::BROTLI(BrotliLevel::default()),
+            Compression::LZ4_RAW,
+            Compression::ZSTD(ZstdLevel::default()),
+        ] {
+            for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+                for encoding in [
+                    None,
+                    Some(Encoding::PLAIN),
+                    Some(Encoding::DELTA_BYTE_ARRAY),
+                ] {
+                    let properties = WriterProperties::builder()
+                        .set_compression(codec)
+                        .set_writer_version(version)
+                        .set_dictionary_enabled(encoding.is_none());
+                    let properties = match encoding {
+                        Some(encoding) => properties
+                            .set_column_encoding("words".into(), encoding)
+                            .set_column_encoding("sparse".into(), encoding),
+                        None => properties,
+                    };
+                    let (mut file, metadata) = file(properties);
+                    let problems = check(&mut file, &metadata, &HeaderLimits::default());
+                    assert!(problems.is_empty(), "{codec:?} {version:?}: {problems:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn limits_are_those_of_pages_dictionaries_and_values_read_together() {
+        let (mut file, metadata) = file(WriterProperties::builder());
+        let usual = HeaderLimits::default();
+        for (limits, expected) in [
+            (HeaderLimits { page: 90, ..usual }, "`decoding.max_page`"),
+            (
+                HeaderLimits {
+                    memory: 500,
+                    ..usual
+                },
+                "of them take more than 500 bytes",
+            ),
+        ] {
+            let problems = check(&mut file, &metadata, &limits);
+            assert_eq!(problems.len(), 3);
+            assert!(problems[0].contains(expected), "{}", problems[0]);
+        }
+    }
+
+    #[test]
+    fn footers_that_lie_about_a_chunk_cost_its_row_group() {
+        let (mut file, metadata) = file(WriterProperties::builder());
+        let elsewhere = metadata.row_group(0).column(1).byte_range().0 as i64 + 1;
+        let lies: [(Lie, &[&str]); 6] = [
+            (
+                |chunk, _| chunk.set_total_compressed_size(1 << 40),
+                &["column `words`: bytes", "outside of the file"],
+            ),
+            (
+                |chunk, _| {
+                    chunk
+                        .set_data_page_offset(-4)
+                        .set_dictionary_page_offset(None)
+                },
+                &["column `words`", "negative"],
+            ),
+            (
+                |chunk, _| chunk.set_num_values(201),
+                &["promises 201 values in 200 rows"],
+            ),
+            (
+                |chunk, _| chunk.set_file_path("elsewhere".to_owned()),
+                &["in another file"],
+            ),
+            // A page then has more values than are left of those promised.
+            (
+                |chunk, _| chunk.set_num_values(45),
+                &["promises 30 values, of which its row group has 15"],
+            ),
+            (
+                |chunk, at| chunk.set_dictionary_page_offset(Some(at)),
+                &["column `words` of row group 0 and column `words` of row group 1 share"],
+            ),
+        ];
+        for (lie, expected) in lies {
+            let mut groups = metadata.row_groups().to_vec();
+            let mut chunks = groups[1].columns().to_vec();
+            let lying = lie(chunks[1].clone().into_builder(), elsewhere).build();
+            chunks[1] = lying.unwrap();
+            let group = groups[1].clone().into_builder();
+            groups[1] = group.set_column_metadata(chunks).build().unwrap();
+            let lying = metadata
+                .clone()
+                .into_builder()
+                .set_row_groups(groups)
+                .build();
+            let problems = check(&mut file, &lying, &HeaderLimits::default());
+            // Of two chunks in one place either may lie.
+            let least = if expected[0].contains("share") { 2 } else { 1 };
+            assert!(
+                problems.len() >= least && problems.len() < 3,
+                "{problems:?}"
+            );
+            for words in expected {
+                assert!(problems[0].contains(words), "{words} not in {problems:?}");
+            }
+        }
+    }
 }
