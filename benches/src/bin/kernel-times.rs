@@ -28,7 +28,7 @@ use lazaretto_core::{
     Intermediate, RecordKey, Shared,
 };
 use lazaretto_features::{FeatureFit, FeatureModel, FeatureSettings, fit_roles};
-use lazaretto_io::{Dataset, OpenOptions, discover};
+use lazaretto_io::{Dataset, HeaderLimits, OpenOptions, discover};
 use ndarray::{Array2, ArrayBase, ArrayView2, ShapeBuilder as _};
 use rayon::prelude::*;
 
@@ -145,6 +145,7 @@ impl Source {
             batch_bytes: BATCH_BYTES,
             isolation: None,
             keys: lazaretto_io::EncryptionKeys::default(),
+            headers: HeaderLimits::default(),
         };
         let path = |path: &Path| path.to_string_lossy().into_owned();
         let dataset = Dataset::open(discover(&[path(&options.file)])?, open)?;

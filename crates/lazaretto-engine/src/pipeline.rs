@@ -155,19 +155,71 @@ pub struct DecodingOptions {
     /// unscanned. Default 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
+    /// Columns that a file may have, counted without those that others lie in. Default 65536.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_columns: Option<u64>,
+    /// How deep types may lie inside each other, 1 to 24. Default 24.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_depth: Option<u64>,
+    /// Rows, and values of a column, that a file of more than 16 million of them may have for each of its
+    /// bytes. Default 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rows_per_byte: Option<u64>,
+    /// Size that a page, a dictionary or a compressed buffer may unpack to, such as `"64MiB"`, at least
+    /// `"1MiB"`. Default: the decoder's `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_page: Option<String>,
+    /// How many times its stored size a page, a dictionary or a compressed buffer of more than 1 MiB may unpack
+    /// to. Default 50000, which Brotli alone of the codecs can reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_ratio: Option<u64>,
 }
 
 impl DecodingOptions {
+    /// How deep types may lie inside each other at most: handing batches over stands little more.
+    const MAX_DEPTH: u64 = 24;
+
+    /// Pages that every file may have, in mebibytes.
+    const LEAST_PAGE: u32 = 1;
+
+    /// Bytes that one decoder may take for data, where they are given.
+    pub(crate) fn memory(&self) -> Result<Option<u64>, String> {
+        self.memory.as_deref().map(parse_bytes).transpose()
+    }
+
+    /// Bytes that a page may unpack to, where they are given.
+    pub(crate) fn max_page(&self) -> Result<Option<u64>, String> {
+        let parse = |page| parse_size(page, Self::LEAST_PAGE);
+        self.max_page.as_deref().map(parse).transpose()
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if let Some(memory) = &self.memory
-            && let Err(message) = parse_bytes(memory)
-        {
-            problems.push(Problem::new("decoding.memory", message));
+        for (field, given) in [
+            ("decoding.memory", self.memory()),
+            ("decoding.max_page", self.max_page()),
+        ] {
+            problems.extend(given.err().map(|message| Problem::new(field, message)));
         }
-        if self.seconds == Some(0) {
-            let message = "`0` is out of range, expected at least 1";
-            problems.push(Problem::new("decoding.seconds", message));
+        for (field, given) in [
+            ("decoding.seconds", self.seconds),
+            ("decoding.max_columns", self.max_columns),
+            ("decoding.max_rows_per_byte", self.max_rows_per_byte),
+            ("decoding.max_ratio", self.max_ratio),
+        ] {
+            if given == Some(0) {
+                let message = "`0` is out of range, expected at least 1";
+                problems.push(Problem::new(field, message));
+            }
+        }
+        if let Some(depth) = self.max_depth
+            && !(1..=Self::MAX_DEPTH).contains(&depth)
+        {
+            let message = format!(
+                "`{depth}` is out of range, expected 1 to {}",
+                Self::MAX_DEPTH
+            );
+            problems.push(Problem::new("decoding.max_depth", message));
         }
         if self.trusted_input == Some(true) && self.require_sandbox == Some(true) {
             let message =
@@ -572,6 +624,11 @@ pub fn structure_problems(file: &PipelineFile) -> Vec<Problem> {
 /// # Errors
 /// When the text is not a size of at least 64 MiB.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    parse_size(text, 64)
+}
+
+/// [`parse_bytes`] with another least size, in mebibytes.
+fn parse_size(text: &str, least: u32) -> Result<u64, String> {
     let trimmed = text.trim();
     let split = trimmed
         .find(|character: char| !character.is_ascii_digit() && character != '.')
@@ -597,9 +654,9 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         .parse()
         .map_err(|_| format!("`{text}` is no size, expected something like `4GiB`"))?;
     let bytes = number * factor;
-    if !(f64::from(64 << 20)..1e18).contains(&bytes) {
+    if !(f64::from(least << 20)..1e18).contains(&bytes) {
         return Err(format!(
-            "`{text}` is out of range, at least 64MiB are needed"
+            "`{text}` is out of range, at least {least}MiB are needed"
         ));
     }
     #[expect(clippy::cast_sign_loss, reason = "the range was checked above")]
@@ -659,7 +716,8 @@ mod tests {
     fn every_problem_is_reported_at_once() {
         let problems = parse(
             "fdrr = 0.1\nfdr = 7\nmemory = \"some\"\n[embedder]\nsha256 = { \"model.onnx\" = \"12\" }\n[roles]\nlable = \"y\"\n[detectors]\nonly = [\"ecodd\"]\n\
-             [parameters.isolation-forest]\ntrees = 0\n[policy]\nfail_on = [\"sometimes\"]\n[features]\nfolds = \"x\"\n",
+             [parameters.isolation-forest]\ntrees = 0\n[policy]\nfail_on = [\"sometimes\"]\n[features]\nfolds = \"x\"\n\
+             [decoding]\nmax_page = \"big\"\nmax_ratio = 0\nmax_depth = 25\n",
         )
         .unwrap_err();
         let text = problems
@@ -677,6 +735,9 @@ mod tests {
             "parameters.isolation-forest.trees",
             "policy.fail_on[0]",
             "features.folds",
+            "`decoding.max_page`: `big` is no size",
+            "`decoding.max_ratio`: `0` is out of range",
+            "`decoding.max_depth`: `25` is out of range, expected 1 to 24",
         ] {
             assert!(text.contains(expected), "{expected} not in\n{text}");
         }

@@ -118,6 +118,7 @@ pub(crate) fn open_options(
         batch_bytes: share.clamp(1 << 20, 4 << 20) as usize,
         isolation: settings.decoding.isolation(),
         keys: settings.keys.clone(),
+        headers: settings.decoding.headers,
     }
 }
 

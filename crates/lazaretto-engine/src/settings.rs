@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lazaretto_core::Role;
 use lazaretto_features::FeatureSettings;
-use lazaretto_io::{Access, DecoderLimits, EncryptionKeys, GivenRoles, Isolation};
+use lazaretto_io::{Access, DecoderLimits, EncryptionKeys, GivenRoles, HeaderLimits, Isolation};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -92,6 +92,8 @@ pub struct Decoding {
     pub require_sandbox: bool,
     /// What a decoder may take.
     pub limits: DecoderLimits,
+    /// What the headers of a file may promise.
+    pub headers: HeaderLimits,
     /// A program that serves as decoder ([`lazaretto_io::serve_decoder`]). [`Settings::new`] leaves
     /// it out, because it does not know the program it is in; without it, decoding is done in this
     /// process.
@@ -100,15 +102,32 @@ pub struct Decoding {
 
 impl Decoding {
     fn new(options: &DecodingOptions, memory: u64) -> Self {
-        let given = options.memory.as_deref();
+        // Sizes that are none were told before.
+        let size = |given: Result<Option<u64>, String>| given.ok().flatten();
+        let trusted_input = options.trusted_input.unwrap_or(false);
+        let limits = DecoderLimits {
+            memory: size(options.memory())
+                .unwrap_or_else(|| (memory / 2).max(LEAST_DECODER_MEMORY)),
+            time: Duration::from_secs(options.seconds.unwrap_or(DECODER_SECONDS)),
+        };
+        let usual = HeaderLimits::default();
+        // Where decoding has no limit of memory, what needs much of it is not refused either.
+        let memory = if trusted_input {
+            usual.memory
+        } else {
+            limits.memory
+        };
         Self {
-            trusted_input: options.trusted_input.unwrap_or(false),
+            trusted_input,
             require_sandbox: options.require_sandbox.unwrap_or(false),
-            limits: DecoderLimits {
-                memory: given
-                    .and_then(|memory| parse_bytes(memory).ok())
-                    .unwrap_or_else(|| (memory / 2).max(LEAST_DECODER_MEMORY)),
-                time: Duration::from_secs(options.seconds.unwrap_or(DECODER_SECONDS)),
+            limits,
+            headers: HeaderLimits {
+                columns: options.max_columns.unwrap_or(usual.columns),
+                depth: options.max_depth.unwrap_or(usual.depth),
+                rows_per_byte: options.max_rows_per_byte.unwrap_or(usual.rows_per_byte),
+                page: size(options.max_page()).unwrap_or(memory),
+                ratio: options.max_ratio.unwrap_or(usual.ratio),
+                memory,
             },
             program: None,
         }
@@ -223,6 +242,7 @@ impl Settings {
             hold_rows: self.hold_rows,
             decoder_memory: self.decoding.limits.memory,
             decoder_seconds: self.decoding.limits.time.as_secs(),
+            headers: self.decoding.headers,
         }
     }
 
@@ -265,6 +285,7 @@ struct Deciding<'a> {
     hold_rows: bool,
     decoder_memory: u64,
     decoder_seconds: u64,
+    headers: HeaderLimits,
 }
 
 fn given_roles(file: &PipelineFile) -> GivenRoles {

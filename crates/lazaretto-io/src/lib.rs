@@ -45,6 +45,7 @@ pub use conservation::{Conservation, check_conservation};
 pub use dataset::{Dataset, OpenFile, OpenOptions, Unit};
 pub use decode::is_decoding;
 pub use decode::isolated::{DecoderLimits, Isolation, SandboxLevel, serve_decoder};
+pub use decode::preflight::HeaderLimits;
 pub use discover::{Compression, Discovery, Format, InputFile, discover};
 pub use encryption::{AesKey, EncryptionKeys, InputKeys};
 pub use error::IoError;

@@ -19,6 +19,7 @@ mod grammar;
 pub mod hugging_face;
 pub mod instructions;
 pub mod leaks;
+pub mod lies;
 pub mod loans;
 mod phrases;
 pub mod reviews;

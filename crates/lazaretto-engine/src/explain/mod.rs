@@ -21,7 +21,7 @@ use lazaretto_core::explanation::{
     CampaignSays, DetectorSays, Explanation, FindingSays, NearRecord, Nearest, Place, Rules, SCHEMA,
 };
 use lazaretto_core::report::{DetectorStatus, ExampleReport, Report};
-use lazaretto_io::{Dataset, EncryptionKeys, FinishedRun, IoError, OpenOptions};
+use lazaretto_io::{Dataset, EncryptionKeys, FinishedRun, HeaderLimits, IoError, OpenOptions};
 use lazaretto_patterns::Redactor;
 
 use self::lookup::Listed;
@@ -80,6 +80,7 @@ pub fn explain(request: &ExplainRequest) -> Result<Explanation, EngineError> {
             // The run's own files, whose digests were checked.
             isolation: None,
             keys: keys.clone(),
+            headers: HeaderLimits::default(),
         };
         run.dataset(folder, options)
     };

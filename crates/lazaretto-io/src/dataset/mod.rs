@@ -16,6 +16,7 @@ use rayon::prelude::*;
 
 use self::assembly::{Assembly, Source};
 use crate::decode::isolated::{Decoders, Isolation, SandboxLevel};
+use crate::decode::preflight::HeaderLimits;
 use crate::decode::text::disk_error;
 use crate::decode::{Opened, RawBatches, ReadRequest, guard};
 use crate::discover::{Discovery, InputFile};
@@ -38,6 +39,8 @@ pub struct OpenOptions {
     pub isolation: Option<Isolation>,
     /// Keys of encrypted files.
     pub keys: EncryptionKeys,
+    /// What the headers of a file may promise.
+    pub headers: HeaderLimits,
 }
 
 /// One input file as opened.
@@ -103,13 +106,7 @@ impl Dataset {
         if let Ok(resolved) = options.scratch.canonicalize() {
             options.scratch = resolved;
         }
-        let decoders = Decoders::new(
-            options.isolation.as_ref(),
-            &discovery.files,
-            &options.scratch,
-            options.keys.inputs.clone(),
-            &options.cancel,
-        )?;
+        let decoders = Decoders::new(&options, &discovery.files)?;
         let outcomes: Vec<Result<Opened, String>> = discovery
             .files
             .par_iter()

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::{FileReader, StreamReader, read_footer_length};
-use arrow::ipc::{CompressionType, Message, MessageHeader, root_as_footer, root_as_message};
+use arrow::ipc::{Block, CompressionType, Message, MessageHeader, root_as_footer, root_as_message};
 
+use super::preflight::{HeaderLimits, check_message};
 use super::{Group, RawBatches, ReadRequest};
 use crate::regular::open_resolved;
 
@@ -21,8 +22,8 @@ const MAGIC: &[u8; 6] = b"ARROW1";
 /// Where the messages of a file are.
 #[derive(Debug)]
 enum Layout {
-    /// The footer says it.
-    File,
+    /// The footer says it: for each record batch the byte range of its message without the body.
+    File { batches: Vec<Range<u64>> },
     /// Byte ranges of the schema message, and for each record batch those of the dictionaries
     /// before it and its own.
     Stream {
@@ -44,18 +45,18 @@ pub(crate) struct IpcFile {
 }
 
 impl IpcFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+    pub(crate) fn open(path: &Path, limits: &HeaderLimits) -> Result<Self, String> {
         let mut file = open_resolved(path).map_err(words)?;
         let mut magic = [0; 6];
         let is_file = file.read_exact(&mut magic).is_ok() && &magic == MAGIC;
         if is_file {
-            Self::open_file(path, file)
+            Self::open_file(path, file, limits)
         } else {
             Self::open_stream(path, file)
         }
     }
 
-    fn open_file(path: &Path, mut file: File) -> Result<Self, String> {
+    fn open_file(path: &Path, mut file: File, limits: &HeaderLimits) -> Result<Self, String> {
         let mut tail = [0; 10];
         file.seek(SeekFrom::End(-10)).map_err(words)?;
         file.read_exact(&mut tail).map_err(words)?;
@@ -66,18 +67,21 @@ impl IpcFile {
             .ok_or("the footer is longer than the file")?;
         let footer = read_range(&mut file, start..size - 10, size)?;
         let footer = root_as_footer(&footer).map_err(|_| "the footer does not parse")?;
+        // The reader decodes all dictionaries before it gives any batch.
+        for block in footer.dictionaries().into_iter().flatten() {
+            let range = range_of(block)?;
+            let bytes = read_range(&mut file, range.clone(), size)?;
+            check_message(&mut file, &parse_message(&bytes)?, range.end, size, limits)?;
+        }
         let mut groups = Vec::new();
+        let mut batches = Vec::new();
         let mut compression = None;
         for block in footer.recordBatches().into_iter().flatten() {
-            let (Ok(offset), Ok(length)) = (
-                u64::try_from(block.offset()),
-                u64::try_from(block.metaDataLength()),
-            ) else {
-                return Err("a record batch has a negative position".to_owned());
-            };
-            let bytes = read_range(&mut file, offset..offset.saturating_add(length), size)?;
+            let range = range_of(block)?;
+            let bytes = read_range(&mut file, range.clone(), size)?;
             let (rows, codec) = batch_header(&bytes)?;
             groups.push(Group::whole(rows));
+            batches.push(range);
             compression = compression.or(codec);
         }
         let reader = FileReader::try_new(BufReader::new(file), None).map_err(words)?;
@@ -85,7 +89,7 @@ impl IpcFile {
             path: path.to_owned(),
             schema: reader.schema(),
             groups,
-            layout: Layout::File,
+            layout: Layout::File { batches },
             compression,
             custom_metadata: reader.custom_metadata().clone(),
         })
@@ -159,7 +163,12 @@ impl IpcFile {
         &self.custom_metadata
     }
 
-    pub(crate) fn read(&self, request: &ReadRequest<'_>) -> Result<RawBatches, String> {
+    pub(crate) fn read(
+        &self,
+        request: &ReadRequest<'_>,
+        limits: &HeaderLimits,
+    ) -> Result<RawBatches, String> {
+        self.check(request.group, limits)?;
         let batch = self
             .read_batch(request.group, request.columns.map(<[usize]>::to_vec))?
             .ok_or("the record batch is missing")?;
@@ -172,6 +181,34 @@ impl IpcFile {
         })))
     }
 
+    /// Sees that a record batch, and the dictionaries that are decoded for it, promise what can be.
+    fn check(&self, group: usize, limits: &HeaderLimits) -> Result<(), String> {
+        let mut file = File::open(&self.path).map_err(words)?;
+        let size = file.metadata().map_err(words)?.len();
+        match &self.layout {
+            Layout::File { batches } => {
+                let range = &batches[group];
+                let bytes = read_range(&mut file, range.clone(), size)?;
+                check_message(&mut file, &parse_message(&bytes)?, range.end, size, limits)
+            }
+            Layout::Stream {
+                dictionaries,
+                batches,
+                ..
+            } => {
+                let own = &batches[group];
+                let before = dictionaries.iter().filter(|range| range.end <= own.start);
+                for range in before.chain([own]) {
+                    let message = next_message(&mut file, range.start, size)?;
+                    let (bytes, _) = message.ok_or("a message is missing")?;
+                    let body = range.start + bytes.len() as u64;
+                    check_message(&mut file, &parse_message(&bytes)?, body, size, limits)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
     fn read_batch(
         &self,
         group: usize,
@@ -179,7 +216,7 @@ impl IpcFile {
     ) -> Result<Option<RecordBatch>, String> {
         let file = open_resolved(&self.path).map_err(words)?;
         match &self.layout {
-            Layout::File => {
+            Layout::File { .. } => {
                 let mut reader =
                     FileReader::try_new(BufReader::new(file), columns).map_err(words)?;
                 reader.set_index(group).map_err(words)?;
@@ -235,6 +272,17 @@ impl Read for Ranges {
         self.left -= read as u64;
         Ok(read)
     }
+}
+
+/// Where the footer of a file puts a message, without its body.
+fn range_of(block: &Block) -> Result<Range<u64>, String> {
+    let (Ok(offset), Ok(length)) = (
+        u64::try_from(block.offset()),
+        u64::try_from(block.metaDataLength()),
+    ) else {
+        return Err("a message has a negative position".to_owned());
+    };
+    Ok(offset..offset.saturating_add(length))
 }
 
 fn words(error: impl std::fmt::Display) -> String {

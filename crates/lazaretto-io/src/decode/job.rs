@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::Kind;
 use super::text::{Block, Cut, TextPart};
-use super::{Group, RawBatches, ReadRequest, guard, ipc, parquet, preflight, text};
+use super::{Group, RawBatches, ReadRequest, Terms, guard, ipc, parquet, preflight, text};
 use crate::discover::{Compression, Format};
-use crate::encryption::InputKeys;
 
 /// A path that need not be UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,12 +76,12 @@ pub(crate) enum Answer {
 
 impl Job {
     /// Carries it out in this process.
-    pub(crate) fn run(&self, keys: Option<&InputKeys>) -> Result<Answer, String> {
+    pub(crate) fn run(&self, terms: &Terms) -> Result<Answer, String> {
         guard(|| match self {
             Self::Probe { path, format } => {
-                let file = Columnar::open(&path.0, *format, keys)?;
+                let file = Columnar::open(&path.0, *format, terms)?;
                 let bytes = std::fs::metadata(&path.0).map_or(0, |file| file.len());
-                preflight::check(file.schema(), file.groups(), bytes)?;
+                preflight::check(file.schema(), file.groups(), bytes, &terms.headers)?;
                 Ok(Answer::Done)
             }
             Self::Unpack {
@@ -153,10 +152,12 @@ impl Columnar {
         }
     }
 
-    fn open(path: &Path, format: Format, keys: Option<&InputKeys>) -> Result<Self, String> {
+    fn open(path: &Path, format: Format, terms: &Terms) -> Result<Self, String> {
         match format {
-            Format::Parquet => parquet::ParquetFile::open(path, keys).map(Self::Parquet),
-            _ => ipc::IpcFile::open(path).map(Self::Ipc),
+            Format::Parquet => {
+                parquet::ParquetFile::open(path, terms.keys.as_ref()).map(Self::Parquet)
+            }
+            _ => ipc::IpcFile::open(path, &terms.headers).map(Self::Ipc),
         }
     }
 }
@@ -165,23 +166,23 @@ impl Columnar {
 pub(crate) struct OpenFiles {
     /// The one used last at the end.
     files: Vec<(FilePath, Arc<Columnar>)>,
-    keys: Option<InputKeys>,
+    terms: Terms,
 }
 
 impl OpenFiles {
     /// Headers of wide tables take a megabyte and more.
     const MOST: usize = 8;
 
-    /// None yet; encrypted ones will be opened with `keys`.
-    pub(crate) fn new(keys: Option<InputKeys>) -> Self {
+    /// None yet; they will be opened on these terms.
+    pub(crate) fn new(terms: Terms) -> Self {
         Self {
+            terms,
             files: Vec::new(),
-            keys,
         }
     }
 
-    pub(crate) fn keys(&self) -> Option<&InputKeys> {
-        self.keys.as_ref()
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// The batches that `job` asks for.
@@ -190,8 +191,8 @@ impl OpenFiles {
             return text::read(&job.path.0, part, &job.request());
         }
         match &*self.get(&job.path, job.format)? {
-            Columnar::Parquet(file) => file.read(&job.request()),
-            Columnar::Ipc(file) => file.read(&job.request()),
+            Columnar::Parquet(file) => file.read(&job.request(), &self.terms.headers),
+            Columnar::Ipc(file) => file.read(&job.request(), &self.terms.headers),
         }
     }
 
@@ -199,7 +200,7 @@ impl OpenFiles {
         let known = self.files.iter().position(|(known, _)| known == path);
         let file = match known {
             Some(idx) => self.files.remove(idx).1,
-            None => Arc::new(Columnar::open(&path.0, format, self.keys())?),
+            None => Arc::new(Columnar::open(&path.0, format, &self.terms)?),
         };
         if self.files.len() >= Self::MOST {
             self.files.remove(0);

@@ -10,7 +10,7 @@ pub(crate) mod isolated;
 pub(crate) mod job;
 pub(crate) mod kind;
 pub(crate) mod parquet;
-mod preflight;
+pub(crate) mod preflight;
 pub(crate) mod records;
 pub(crate) mod text;
 
@@ -25,10 +25,22 @@ use arrow::datatypes::SchemaRef;
 
 use self::isolated::Decoders;
 use self::job::ReadJob;
+use self::preflight::HeaderLimits;
 use crate::discover::{Format, InputFile};
+use crate::encryption::InputKeys;
+
+/// What files are opened with: what their headers may promise, and the keys of encrypted ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) headers: HeaderLimits,
+    pub(crate) keys: Option<InputKeys>,
+}
 
 /// Batches of a file, with the reason when one cannot be decoded.
 pub(crate) type RawBatches = Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>;
+
+/// Rows that are decoded together at least, however large they are.
+pub(crate) const LEAST_BATCH_ROWS: u64 = 256;
 
 /// A row group, record batch or block of text lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +79,7 @@ impl ReadRequest<'_> {
     /// Rows per batch when a row takes about `row_bytes`.
     pub(crate) fn batch_rows(&self, row_bytes: u64) -> usize {
         let fitting = self.batch_bytes as u64 / row_bytes.max(1);
-        fitting.clamp(256, 65_536) as usize
+        fitting.clamp(LEAST_BATCH_ROWS, 65_536) as usize
     }
 }
 
@@ -95,17 +107,23 @@ impl Opened {
         let opened = guard(|| match input.format {
             Format::Parquet => {
                 decoders.probe(&input.path, input.format)?;
-                parquet::ParquetFile::open(&input.path, decoders.keys()).map(Self::Parquet)
+                parquet::ParquetFile::open(&input.path, decoders.terms().keys.as_ref())
+                    .map(Self::Parquet)
             }
             Format::ArrowIpc => {
                 decoders.probe(&input.path, input.format)?;
-                ipc::IpcFile::open(&input.path).map(Self::Ipc)
+                ipc::IpcFile::open(&input.path, &decoders.terms().headers).map(Self::Ipc)
             }
             Format::Csv | Format::Tsv | Format::JsonLines => {
                 text::TextFile::open(input, scratch, decoders).map(Self::Text)
             }
         })?;
-        preflight::check(opened.schema(), opened.groups(), input.bytes)?;
+        preflight::check(
+            opened.schema(),
+            opened.groups(),
+            input.bytes,
+            &decoders.terms().headers,
+        )?;
         Ok(opened)
     }
 
@@ -137,8 +155,8 @@ impl Opened {
         let inner = match decoders.pool() {
             Some(pool) => pool.read(&self.job(request))?,
             None => guard(|| match self {
-                Self::Parquet(file) => file.read(request),
-                Self::Ipc(file) => file.read(request),
+                Self::Parquet(file) => file.read(request, &decoders.terms().headers),
+                Self::Ipc(file) => file.read(request, &decoders.terms().headers),
                 Self::Text(file) => text::read(file.path(), &file.part(request.group), request),
             })?,
         };

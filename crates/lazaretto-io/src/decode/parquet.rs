@@ -10,6 +10,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::basic::Type;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 
+use super::preflight::{ChunkChecks, HeaderLimits};
 use super::{Group, RawBatches, ReadRequest};
 use crate::encryption::{FileEncryption, InputKeys, has_encrypted_footer};
 use crate::regular::open_resolved;
@@ -30,6 +31,7 @@ pub(crate) struct ParquetFile {
     metadata: ArrowReaderMetadata,
     groups: Vec<Group>,
     encryption: Option<FileEncryption>,
+    chunks: ChunkChecks,
 }
 
 impl ParquetFile {
@@ -55,9 +57,11 @@ impl ParquetFile {
         let groups = (0..metadata.metadata().num_row_groups())
             .map(|idx| group(metadata.metadata(), idx))
             .collect::<Result<_, _>>()?;
+        let bytes = file.metadata().map_err(|error| error.to_string())?.len();
         Ok(Self {
             encryption: FileEncryption::of(path, metadata.metadata())?,
             path: path.to_owned(),
+            chunks: ChunkChecks::new(metadata.metadata(), bytes),
             metadata,
             groups,
         })
@@ -86,8 +90,16 @@ impl ParquetFile {
         self.metadata.metadata()
     }
 
-    pub(crate) fn read(&self, request: &ReadRequest<'_>) -> Result<RawBatches, String> {
-        let file = open_resolved(&self.path).map_err(|error| error.to_string())?;
+    pub(crate) fn read(
+        &self,
+        request: &ReadRequest<'_>,
+        limits: &HeaderLimits,
+    ) -> Result<RawBatches, String> {
+        let mut file = open_resolved(&self.path).map_err(|error| error.to_string())?;
+        let leaves = (0..self.metadata().file_metadata().schema_descr().num_columns())
+            .filter(|&leaf| self.is_read(leaf, request.columns));
+        self.chunks
+            .check(&mut file, self.metadata(), request.group, leaves, limits)?;
         let row_group = self.metadata().row_group(request.group);
         let rows = &request.rows;
         let whole = rows.end - rows.start == self.groups[request.group].rows;
@@ -109,6 +121,12 @@ impl ParquetFile {
         Ok(Box::new(
             reader.map(|batch| batch.map_err(|error| error.to_string())),
         ))
+    }
+
+    /// Whether leaf `leaf` belongs to one of the top-level columns `columns`.
+    fn is_read(&self, leaf: usize, columns: Option<&[usize]>) -> bool {
+        let schema = self.metadata().file_metadata().schema_descr();
+        columns.is_none_or(|roots| roots.contains(&schema.get_column_root_idx(leaf)))
     }
 }
 

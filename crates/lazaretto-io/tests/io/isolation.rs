@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lazaretto_io::{
-    Dataset, DecoderLimits, IoError, Isolation, OpenOptions, SandboxLevel, discover,
+    Dataset, DecoderLimits, HeaderLimits, IoError, Isolation, OpenOptions, SandboxLevel, discover,
 };
 use parquet::file::properties::WriterProperties;
 
@@ -61,6 +61,7 @@ fn open(
         batch_bytes: 1 << 20,
         isolation: Some(isolation),
         keys: lazaretto_io::EncryptionKeys::default(),
+        headers: HeaderLimits::default(),
     };
     Dataset::open(discover(&[file.display().to_string()])?, options)
 }

@@ -12,8 +12,8 @@ use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Schema, SchemaRe
 use half::f16;
 use lazaretto_core::{RowHash, RowHasher, Verdict};
 use lazaretto_io::{
-    Dataset, Decisions, IoError, OpenOptions, RecordId, RecordNote, RunFolder, ScoreRow,
-    ScoresWriter, SplitCounts, discover, split_file, write_unscanned_reasons,
+    Dataset, Decisions, HeaderLimits, IoError, OpenOptions, RecordId, RecordNote, RunFolder,
+    ScoreRow, ScoresWriter, SplitCounts, discover, split_file, write_unscanned_reasons,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -132,6 +132,7 @@ pub(crate) fn open_with(
         batch_bytes,
         isolation: None,
         keys: lazaretto_io::EncryptionKeys::default(),
+        headers: HeaderLimits::default(),
     };
     Dataset::open(discovery, options)
 }

@@ -15,7 +15,6 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,11 +23,12 @@ pub use self::hear::hear_decoder;
 pub(crate) use self::pool::Pool;
 pub use self::sandbox::SandboxLevel;
 pub use self::serve::serve_decoder;
+use super::Terms;
 use super::job::{Answer, Job};
 use super::kind::Kind;
 use super::text::{Block, Cut};
+use crate::dataset::OpenOptions;
 use crate::discover::{Compression, Format, InputFile};
-use crate::encryption::InputKeys;
 use crate::error::IoError;
 
 /// What one decoder may take.
@@ -61,26 +61,29 @@ impl Isolation {
 pub(crate) struct Decoders {
     /// Processes; without them, it is done in this one.
     pool: Option<Arc<Pool>>,
-    /// Keys of encrypted files.
-    keys: Option<InputKeys>,
+    terms: Terms,
 }
 
 impl Decoders {
-    /// Decoders for `files` as `isolation` says; without one, they run in this process.
-    pub(crate) fn new(
-        isolation: Option<&Isolation>,
-        files: &[InputFile],
-        scratch: &Path,
-        keys: Option<InputKeys>,
-        cancel: &Arc<AtomicBool>,
-    ) -> Result<Self, IoError> {
+    /// Decoders for `files` as `options` say; without isolation, they run in this process.
+    pub(crate) fn new(options: &OpenOptions, files: &[InputFile]) -> Result<Self, IoError> {
+        let terms = Terms {
+            headers: options.headers,
+            keys: options.keys.inputs.clone(),
+        };
+        let isolation = options.isolation.as_ref();
         let pool = isolation
-            .map(|isolation| Pool::new(isolation, files, scratch, keys.as_ref(), cancel))
+            .map(|isolation| Pool::new(isolation, options, files))
             .transpose()?;
         Ok(Self {
             pool: pool.map(Arc::new),
-            keys,
+            terms,
         })
+    }
+
+    /// What files are opened with.
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// The processes, if decoders run in their own.
@@ -88,14 +91,9 @@ impl Decoders {
         self.pool.as_ref()
     }
 
-    /// Keys of encrypted files.
-    pub(crate) fn keys(&self) -> Option<&InputKeys> {
-        self.keys.as_ref()
-    }
-
     fn run(&self, job: &Job) -> Result<Answer, String> {
         match &self.pool {
-            None => job.run(self.keys()),
+            None => job.run(&self.terms),
             Some(pool) => pool.run(job),
         }
     }

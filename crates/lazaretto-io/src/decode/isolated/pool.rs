@@ -14,10 +14,11 @@ use super::plain::PlainStream;
 use super::process::{Process, Watch};
 use super::sandbox::{Hello, SandboxLevel};
 use super::{Isolation, STRANGE, wire};
+use crate::dataset::OpenOptions;
 use crate::decode::RawBatches;
 use crate::decode::job::{Answer, FilePath, Job, ReadJob};
 use crate::discover::InputFile;
-use crate::encryption::{InputKeys, SentKeys};
+use crate::encryption::SentKeys;
 use crate::error::IoError;
 
 /// How often waiting threads are looked after.
@@ -45,17 +46,16 @@ impl Pool {
     /// Starts the first process, to see that it can be done.
     pub(super) fn new(
         isolation: &Isolation,
+        options: &OpenOptions,
         files: &[InputFile],
-        scratch: &Path,
-        keys: Option<&InputKeys>,
-        cancel: &Arc<AtomicBool>,
     ) -> Result<Self, IoError> {
         let unstartable = |reason: String| IoError::Isolation { reason };
         let hello = Hello {
             limits: isolation.limits,
+            headers: options.headers,
             readable: readable(files).into_iter().map(FilePath).collect(),
-            scratch: scratch.into(),
-            keys: keys.map(SentKeys::from),
+            scratch: options.scratch.as_path().into(),
+            keys: options.keys.inputs.as_ref().map(SentKeys::from),
         };
         let mut pool = Self {
             isolation: isolation.clone(),
@@ -65,7 +65,7 @@ impl Pool {
             watched: Arc::new(Watched {
                 watches: Mutex::default(),
                 time: isolation.limits.time,
-                cancel: Arc::clone(cancel),
+                cancel: Arc::clone(&options.cancel),
             }),
         };
         let watched = Arc::downgrade(&pool.watched);
@@ -107,7 +107,7 @@ impl Pool {
     /// The batches that `job` asks for.
     pub(crate) fn read(self: &Arc<Self>, job: &ReadJob) -> Result<RawBatches, String> {
         let mut process = self.take()?;
-        process.send(wire::READ, job)?;
+        process.read(job)?;
         Ok(Box::new(Received {
             pool: Arc::clone(self),
             process: Some(process),
@@ -122,10 +122,17 @@ impl Pool {
     }
 
     fn take(&self) -> Result<Process, String> {
-        if let Some(process) = self.idle().pop() {
-            return Ok(process);
+        loop {
+            // Not in the condition of a `while let`, which would hold the lock over the waiting.
+            let idle = self.idle().pop();
+            let Some(mut process) = idle else {
+                return self.start().map(|(process, _)| process);
+            };
+            // One that does not come to the end of its last job fails nobody else's.
+            if process.settle().is_ok() {
+                return Ok(process);
+            }
         }
-        self.start().map(|(process, _)| process)
     }
 
     fn start(&self) -> Result<(Process, SandboxLevel), String> {
@@ -182,8 +189,7 @@ fn readable(files: &[InputFile]) -> BTreeSet<PathBuf> {
 /// Batches as they come over the pipe.
 struct Received {
     pool: Arc<Pool>,
-    /// Gone once the stream has ended. When this is dropped before, the process goes with it:
-    /// it is in the middle of something that nobody wants any more.
+    /// Gone once the stream has ended.
     process: Option<Process>,
     plain: PlainStream,
     decoder: StreamDecoder,
@@ -202,23 +208,27 @@ impl Received {
             let Some(process) = &mut self.process else {
                 return Ok(None);
             };
-            let (tag, payload) = process.next()?;
-            match tag {
-                wire::PIECE => {
-                    self.plain.check(&payload)?;
-                    self.piece = Buffer::from_vec(payload);
-                }
-                wire::END | wire::ERROR => {
-                    if let Some(process) = self.process.take() {
-                        self.pool.put_back(process);
-                    }
-                    if tag == wire::ERROR {
-                        return Err(String::from_utf8_lossy(&payload).into_owned());
-                    }
-                    return Ok(None);
-                }
-                _ => return Err(STRANGE.to_owned()),
+            let piece = process.next_piece()?;
+            if let Ok(Some(piece)) = piece {
+                self.plain.check(&piece)?;
+                self.piece = Buffer::from_vec(piece);
+                continue;
             }
+            if let Some(process) = self.process.take() {
+                self.pool.put_back(process);
+            }
+            return piece.map(|_| None);
+        }
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        // Starting a process costs more than the batch that this one is about to make.
+        if let Some(mut process) = self.process.take()
+            && process.stop().is_ok()
+        {
+            self.pool.put_back(process);
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::sandbox::{Hello, SandboxLevel};
 use super::wire::{self, read_frame, write_frame};
 use super::{DecoderLimits, Isolation, STRANGE};
+use crate::decode::job::ReadJob;
 
 /// What a pipe holds: the most that a user may ask Linux for.
 #[cfg(target_os = "linux")]
@@ -75,6 +76,18 @@ pub(super) struct Process {
     from: BufReader<ChildStdout>,
     errors: ChildStderr,
     limits: DecoderLimits,
+    stream: Stream,
+}
+
+/// Where a process is in a stream of batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    /// In none: it is free for another job.
+    None,
+    /// Something comes from it.
+    Coming,
+    /// It waits for what is said to its last piece.
+    Waiting,
 }
 
 impl Process {
@@ -113,6 +126,7 @@ impl Process {
             from: BufReader::with_capacity(64 << 10, from),
             errors,
             limits: isolation.limits,
+            stream: Stream::None,
         })
     }
 
@@ -141,6 +155,72 @@ impl Process {
         let Self { watch, to, .. } = self;
         let sent = watch.waiting(|| write_frame(to, tag, &job));
         sent.map_err(|_| self.last_words())
+    }
+
+    /// Asks for batches, which [`Self::next_piece`] then gives.
+    ///
+    /// # Errors
+    /// Why the process ended, in words.
+    pub(super) fn read(&mut self, job: &ReadJob) -> Result<(), String> {
+        self.send(wire::READ, job)?;
+        self.stream = Stream::Coming;
+        Ok(())
+    }
+
+    /// The next piece of the stream; `None` once it is complete.
+    ///
+    /// # Errors
+    /// Why the process ended, in words; the inner one, why the rest cannot be read. The process is
+    /// then free.
+    pub(super) fn next_piece(&mut self) -> Result<Result<Option<Vec<u8>>, String>, String> {
+        self.say_if_asked(wire::MORE)?;
+        self.frame_of_stream()
+    }
+
+    /// Ends a stream that nobody wants any more. What the process is decoding for it is waited for
+    /// in [`Self::settle`], before the next job.
+    ///
+    /// # Errors
+    /// Why the process ended, in words.
+    pub(super) fn stop(&mut self) -> Result<(), String> {
+        self.say_if_asked(wire::STOP)
+    }
+
+    /// Brings a stopped stream to its end.
+    ///
+    /// # Errors
+    /// Why the process ended, in words.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        while self.stream != Stream::None {
+            self.stop()?;
+            // What is wrong with a batch that nobody wants is nobody's concern.
+            let _ = self.frame_of_stream()?;
+        }
+        Ok(())
+    }
+
+    fn say_if_asked(&mut self, tag: u8) -> Result<(), String> {
+        if self.stream == Stream::Waiting {
+            let Self { watch, to, .. } = self;
+            let said = watch.waiting(|| write_frame(to, tag, &[]));
+            said.map_err(|_| self.last_words())?;
+            self.stream = Stream::Coming;
+        }
+        Ok(())
+    }
+
+    fn frame_of_stream(&mut self) -> Result<Result<Option<Vec<u8>>, String>, String> {
+        let (tag, payload) = self.next()?;
+        self.stream = match tag {
+            wire::PIECE => Stream::Waiting,
+            wire::END | wire::ERROR => Stream::None,
+            _ => return Err(STRANGE.to_owned()),
+        };
+        Ok(match tag {
+            wire::PIECE => Ok(Some(payload)),
+            wire::END => Ok(None),
+            _ => Err(String::from_utf8_lossy(&payload).into_owned()),
+        })
     }
 
     /// Waits for the next frame.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DecoderLimits;
 use crate::decode::job::FilePath;
+use crate::decode::preflight::HeaderLimits;
 use crate::encryption::SentKeys;
 
 /// Which parts of the sandbox hold.
@@ -54,6 +55,8 @@ impl SandboxLevel {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) limits: DecoderLimits,
+    /// What headers may promise.
+    pub(super) headers: HeaderLimits,
     /// Folders and files it may read.
     pub(super) readable: Vec<FilePath>,
     /// The folder it may write to.

@@ -3,17 +3,18 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
-use arrow::ipc::writer::StreamWriter;
+use arrow::buffer::Buffer;
+use arrow::ipc::writer::StreamEncoder;
 use serde::de::DeserializeOwned;
 
 use super::sandbox::{CpuClock, Hello, enter};
-use super::wire::{self, Pieces, read_frame, write_frame};
-use crate::decode::guard;
+use super::wire::{self, read_frame, write_frame, write_parts};
 use crate::decode::job::{Job, OpenFiles, ReadJob};
+use crate::decode::{Terms, guard};
 use crate::encryption::InputKeys;
 
-/// Arrow metadata is gathered up to this size, so that a batch is few frames; its buffers are
-/// larger and go out as they are.
+/// What is written is gathered up to this size, so that narrow columns are few system calls; larger
+/// buffers go out as they are.
 const GATHERED: usize = 64 << 10;
 
 /// Serves jobs from standard input until it ends, and answers on standard output.
@@ -23,7 +24,10 @@ const GATHERED: usize = 64 << 10;
 pub fn serve_decoder() -> io::Result<()> {
     // Not through `Stdin` and `Stdout`: their buffers look for line breaks.
     let (input, output) = standard_streams()?;
-    serve(BufReader::new(input), output)
+    serve(
+        BufReader::new(input),
+        BufWriter::with_capacity(GATHERED, output),
+    )
 }
 
 #[cfg(unix)]
@@ -52,11 +56,16 @@ fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     let clock = CpuClock::start();
     let level = enter(&hello);
     write_frame(&mut output, wire::LEVEL, &serde_json::to_vec(&level)?)?;
-    let mut files = OpenFiles::new(keys);
+    output.flush()?;
+    let terms = Terms {
+        headers: hello.headers,
+        keys,
+    };
+    let mut files = OpenFiles::new(terms);
     while let Some((tag, payload)) = read_frame(&mut input, u64::MAX)? {
         clock.allow(hello.limits.time);
         match tag {
-            wire::JOB => match parsed::<Job>(&payload)?.run(files.keys()) {
+            wire::JOB => match parsed::<Job>(&payload)?.run(files.terms()) {
                 Ok(answer) => {
                     write_frame(&mut output, wire::ANSWER, &serde_json::to_vec(&answer)?)?;
                 }
@@ -64,7 +73,7 @@ fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
             },
             wire::READ => {
                 let job: ReadJob = parsed(&payload)?;
-                match send(&mut files, &job, &mut output) {
+                match send(&mut files, &job, &mut input, &mut output) {
                     Ok(()) => write_frame(&mut output, wire::END, &[])?,
                     Err(Failed::Reason(reason)) => {
                         write_frame(&mut output, wire::ERROR, reason.as_bytes())?;
@@ -74,6 +83,7 @@ fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
             }
             other => return Err(io::Error::other(format!("a frame `{other}`"))),
         }
+        output.flush()?;
     }
     Ok(())
 }
@@ -89,31 +99,48 @@ enum Failed {
     Pipe(io::Error),
 }
 
-/// Sends the batches that `job` asks for.
-fn send(files: &mut OpenFiles, job: &ReadJob, output: &mut impl Write) -> Result<(), Failed> {
+/// Sends the batches that `job` asks for, as long as they are wanted.
+fn send(
+    files: &mut OpenFiles,
+    job: &ReadJob,
+    input: &mut impl Read,
+    output: &mut impl Write,
+) -> Result<(), Failed> {
     let reason = Failed::Reason;
     let mut batches = guard(|| files.read(job)).map_err(reason)?;
     let mut next = || guard(|| batches.next().transpose()).map_err(reason);
     let Some(mut batch) = next()? else {
         return Ok(());
     };
-    let pieces = BufWriter::with_capacity(GATHERED, Pieces(output));
-    let mut writer = StreamWriter::try_new(pieces, &batch.schema()).map_err(failed)?;
+    let mut encoder = StreamEncoder::try_new(&batch.schema()).map_err(unencodable)?;
     loop {
-        writer
-            .write(&batch)
-            .and_then(|()| writer.flush())
-            .map_err(failed)?;
-        match next()? {
+        // The buffers of the batch itself: nothing is copied but into the pipe.
+        let parts: Vec<Buffer> = encoder.encode(&batch).map_err(unencodable)?;
+        write_parts(output, wire::PIECE, &parts)
+            .and_then(|()| output.flush())
+            .map_err(Failed::Pipe)?;
+        drop((parts, batch));
+        // While the scan works on that one.
+        let following = next();
+        if !is_wanted(input).map_err(Failed::Pipe)? {
+            return Ok(());
+        }
+        match following? {
             Some(following) => batch = following,
-            None => return writer.finish().map_err(failed),
+            None => return Ok(()),
         }
     }
 }
 
-fn failed(error: arrow::error::ArrowError) -> Failed {
-    match error {
-        arrow::error::ArrowError::IoError(_, error) => Failed::Pipe(error),
-        other => Failed::Reason(format!("handing it over: {other}")),
+/// Whether the scan wants what comes after the last piece.
+fn is_wanted(input: &mut impl Read) -> io::Result<bool> {
+    match read_frame(input, 0)? {
+        Some((wire::MORE, _)) => Ok(true),
+        Some((wire::STOP, _)) => Ok(false),
+        _ => Err(io::Error::other("no answer to a batch")),
     }
+}
+
+fn unencodable(error: arrow::error::ArrowError) -> Failed {
+    Failed::Reason(format!("handing it over: {error}"))
 }

@@ -1,6 +1,7 @@
 //! Frames between a scan and its decoders: a tag, the length of the payload, the payload.
 
 use std::io::{self, Read, Write};
+use std::ops::Deref;
 
 /// To a decoder: its limits, before all else.
 pub(super) const HELLO: u8 = b'H';
@@ -8,11 +9,16 @@ pub(super) const HELLO: u8 = b'H';
 pub(super) const JOB: u8 = b'J';
 /// To a decoder: a [`ReadJob`](crate::decode::job::ReadJob).
 pub(super) const READ: u8 = b'R';
+/// To a decoder, the answer to a [`PIECE`]: the next one may come.
+pub(super) const MORE: u8 = b'M';
+/// To a decoder, the answer to a [`PIECE`]: nobody wants the rest.
+pub(super) const STOP: u8 = b'X';
 /// From a decoder: what it has shut itself into, the answer to [`HELLO`].
 pub(super) const LEVEL: u8 = b'L';
 /// From a decoder: the answer to a [`JOB`].
 pub(super) const ANSWER: u8 = b'A';
-/// From a decoder: a piece of an Arrow stream.
+/// From a decoder: the next batch of an Arrow stream, with what has to come before it. Nothing follows
+/// before the answer.
 pub(super) const PIECE: u8 = b'S';
 /// From a decoder: the Arrow stream is complete.
 pub(super) const END: u8 = b'Z';
@@ -21,10 +27,20 @@ pub(super) const ERROR: u8 = b'E';
 
 /// Writes a frame.
 pub(super) fn write_frame(to: &mut impl Write, tag: u8, payload: &[u8]) -> io::Result<()> {
+    write_parts(to, tag, &[payload])
+}
+
+/// Writes a frame whose payload lies in several places.
+pub(super) fn write_parts<T: Deref<Target = [u8]>>(
+    to: &mut impl Write,
+    tag: u8,
+    parts: &[T],
+) -> io::Result<()> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut header = [tag; 9];
-    header[1..].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+    header[1..].copy_from_slice(&(length as u64).to_le_bytes());
     to.write_all(&header)?;
-    to.write_all(payload)
+    parts.iter().try_for_each(|part| to.write_all(part))
 }
 
 /// Reads a frame of at most `most` bytes; `None` at the end of the input.
@@ -49,22 +65,6 @@ pub(super) fn read_frame(from: &mut impl Read, most: u64) -> io::Result<Option<(
     Ok(Some((tag, payload)))
 }
 
-/// Writes what is written to it as frames.
-pub(super) struct Pieces<W>(pub(super) W);
-
-impl<W: Write> Write for Pieces<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !bytes.is_empty() {
-            write_frame(&mut self.0, PIECE, bytes)?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn frames_come_back_and_lying_lengths_allocate_nothing() {
         let mut bytes = Vec::new();
-        write_frame(&mut bytes, ANSWER, b"one").unwrap();
+        write_parts(&mut bytes, ANSWER, &[&b"o"[..], b"", b"ne"]).unwrap();
         write_frame(&mut bytes, END, b"").unwrap();
         let mut from = bytes.as_slice();
         assert_eq!(

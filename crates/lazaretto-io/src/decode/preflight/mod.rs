@@ -1,0 +1,134 @@
+//! What the headers of a file may promise. Whatever they promise is believed from here on: memory is
+//! set aside for so many rows, and columns are walked through by functions that call themselves.
+//!
+//! | looked at | when | refused |
+//! |---|---|---|
+//! | columns, depth, rows ([`check`]) | a file is opened | the file |
+//! | places and pages of Parquet column chunks ([`ChunkChecks`]) | before a row group is decoded | the row group |
+//! | buffers of Arrow IPC messages ([`check_message`]) | before a record batch is decoded | the batch; dictionaries of a file, the file |
+
+mod chunks;
+mod limits;
+mod messages;
+mod page_header;
+
+use arrow::datatypes::{DataType, Schema};
+
+pub(crate) use self::chunks::ChunkChecks;
+pub use self::limits::HeaderLimits;
+pub(crate) use self::messages::check_message;
+use super::Group;
+
+/// Checks what the headers of a file of `bytes` promise.
+///
+/// # Errors
+/// What is beyond its limit, and the limit.
+pub(super) fn check(
+    schema: &Schema,
+    groups: &[Group],
+    bytes: u64,
+    limits: &HeaderLimits,
+) -> Result<(), String> {
+    let mut columns = 0;
+    for field in schema.fields() {
+        count(field.data_type(), 1, &mut columns, limits)
+            .map_err(|reason| format!("column `{}`: {reason}", field.name()))?;
+    }
+    let rows = groups
+        .iter()
+        .try_fold(0_u64, |rows, group| rows.checked_add(group.rows))
+        .unwrap_or(u64::MAX);
+    believable("rows", rows, bytes, limits)
+}
+
+/// Sees that a file of `bytes` can have so many rows, or values of a column.
+fn believable(what: &str, number: u64, bytes: u64, limits: &HeaderLimits) -> Result<(), String> {
+    let per_byte = limits.rows_per_byte.max(1);
+    if number > HeaderLimits::FREE_ROWS && number / per_byte > bytes {
+        return Err(format!(
+            "its headers promise {number} {what} in {bytes} bytes, more than {per_byte} for each (`decoding.max_rows_per_byte`)"
+        ));
+    }
+    Ok(())
+}
+
+/// Adds the columns without children of a type that lies `depth` deep.
+fn count(
+    data_type: &DataType,
+    depth: u64,
+    columns: &mut u64,
+    limits: &HeaderLimits,
+) -> Result<(), String> {
+    if depth > limits.depth {
+        return Err(format!(
+            "types inside each other more than {} deep (`decoding.max_depth`)",
+            limits.depth
+        ));
+    }
+    let below = depth + 1;
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => count(item.data_type(), below, columns, limits),
+        DataType::Struct(fields) => fields
+            .iter()
+            .try_for_each(|field| count(field.data_type(), below, columns, limits)),
+        DataType::Union(fields, _) => fields
+            .iter()
+            .try_for_each(|(_, field)| count(field.data_type(), below, columns, limits)),
+        DataType::Dictionary(_, value) => count(value, below, columns, limits),
+        DataType::RunEndEncoded(_, value) => count(value.data_type(), below, columns, limits),
+        _ => {
+            *columns += 1;
+            if *columns > limits.columns {
+                return Err(format!(
+                    "it is one of more than {} (`decoding.max_columns`)",
+                    limits.columns
+                ));
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    fn nested(depth: u64) -> Schema {
+        let mut data_type = DataType::Int8;
+        for _ in 1..depth {
+            data_type = DataType::List(Arc::new(Field::new("item", data_type, true)));
+        }
+        Schema::new(vec![Field::new("deep", data_type, true)])
+    }
+
+    #[test]
+    fn ordinary_headers_pass_and_promises_beyond_belief_do_not() {
+        let limits = HeaderLimits::default();
+        let check =
+            |schema: &Schema, groups: &[Group], bytes| check(schema, groups, bytes, &limits);
+        let flat = nested(1);
+        let free = HeaderLimits::FREE_ROWS;
+        check(&nested(limits.depth), &[Group::whole(10)], 100).unwrap();
+        check(&flat, &[Group::whole(free)], 1).unwrap();
+        check(&flat, &[Group::whole(1 << 40)], 1 << 38).unwrap();
+        let deep = check(&nested(limits.depth + 1), &[], 100).unwrap_err();
+        assert!(deep.contains("`deep`"), "{deep}");
+        let many = check(&flat, &[Group::whole(free + 1_000)], 100).unwrap_err();
+        assert!(many.contains("rows in 100 bytes"), "{many}");
+        // A sum that does not fit is not a small one.
+        let overflow = [Group::whole(u64::MAX), Group::whole(2)];
+        assert!(check(&flat, &overflow, 1 << 40).is_err());
+        let columns = limits.columns as usize + 1;
+        let wide = Schema::new(vec![Field::new("a", DataType::Int8, true); columns]);
+        assert!(check(&wide, &[], 100).is_err());
+    }
+}
