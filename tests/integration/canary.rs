@@ -84,12 +84,17 @@ struct Canary {
 impl Canary {
     fn new(name: &'static str, place: Place, value: &str, folder: &Path) -> Self {
         match place {
-            Place::Variable(_) | Place::Data => Self {
-                name,
-                place,
-                value: value.to_owned(),
-                needles: spellings(value.as_bytes()),
-            },
+            Place::Variable(_) | Place::Data => {
+                let mut needles = spellings(value.as_bytes());
+                // A key in hexadecimal is used as the bytes that it stands for.
+                needles.extend(bytes_of(value).iter().flat_map(|bytes| spellings(bytes)));
+                Self {
+                    name,
+                    place,
+                    value: value.to_owned(),
+                    needles,
+                }
+            }
             Place::KeyVariable(_) | Place::KeyFile(_) => {
                 let pair = folder.join(name.replace(' ', "-"));
                 run(["keygen", "--quiet", "--out", pair.to_str().unwrap()]).exits(0);
@@ -122,6 +127,16 @@ impl Canary {
         };
         self.needles.iter().find(found).map(String::as_str)
     }
+}
+
+/// The bytes that `digits` stand for, if they are 32 or more of them.
+fn bytes_of(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks_exact(2);
+    let pairs = pairs.filter(|_| digits.len() >= 32);
+    let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    bytes
+        .collect::<Option<Vec<u8>>>()
+        .filter(|bytes| !bytes.is_empty())
 }
 
 /// Both halves of `secret` as they are, in hexadecimal, and in base64 at every offset.
@@ -356,6 +371,23 @@ fn no_command_says_a_secret_however_it_ends() {
     says(Twist::ByFile, "sign run", 0);
     says(Twist::None, "verify run --trusted-key signing-key.pub", 0);
     says(Twist::None, "explain run 7", 0);
+    says(
+        Twist::None,
+        "scan good -v --encrypt-quarantine --id row_id --fail-on never --out sealed",
+        0,
+    );
+    says(Twist::None, "explain sealed 7", 0);
+    fs::write(
+        stage.path("keys.toml"),
+        "[encryption]\nquarantine = { command = [\"sh\", \"-c\", \"echo $LAZARETTO_QUARANTINE_KEY x; exit 3\"] }\n",
+    )
+    .unwrap();
+    says(
+        Twist::None,
+        "scan good -v --pipeline keys.toml --out nothing",
+        2,
+    );
+    says(Twist::None, "explain sealed 7 --pipeline keys.toml", 2);
     for line in [
         "inspect good",
         "inspect good --format json",
