@@ -17,6 +17,8 @@ fn stopped_in(phase: &str, signal: &str) -> (Outcome, Dataset) {
     let mut child = command()
         .arg("scan")
         .arg(data.file("table.parquet"))
+        // However slow the machine is: what is kept after a checkpoint is tested with crashes.
+        .args(["--checkpoint-seconds", "86400"])
         .arg("--out")
         .arg(data.file("run"))
         .stdout(Stdio::piped())

@@ -16,6 +16,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use crate::error::IoError;
+use crate::parquet_sink::encode_error;
 use crate::run_folder::RunFolder;
 
 /// Collects findings and writes them as one small file.
@@ -119,11 +120,11 @@ impl FindingsWriter {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .build();
         let mut writer = ArrowWriter::try_new(file, schema, Some(properties))
-            .map_err(|error| encode(error.to_string()))?;
+            .map_err(|error| encode_error(&path, error))?;
         writer
             .write(&batch)
             .and_then(|()| writer.close())
-            .map_err(|error| encode(error.to_string()))?;
+            .map_err(|error| encode_error(&path, error))?;
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use crate::error::IoError;
+use crate::parquet_sink::encode_error;
 use crate::run_folder::RunFolder;
 use crate::scores::hexadecimal;
 
@@ -97,10 +98,10 @@ pub fn write_review(run: &RunFolder, rows: &[ReviewRow]) -> Result<(), IoError> 
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))
-        .map_err(|error| encode(error.to_string()))?;
+        .map_err(|error| encode_error(&path, error))?;
     writer
         .write(&batch)
         .and_then(|()| writer.close())
-        .map_err(|error| encode(error.to_string()))?;
+        .map_err(|error| encode_error(&path, error))?;
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Several runs on one target.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 
-use super::{EXIT, reviews};
+use super::{EXIT, folder, reviews};
 use crate::harness::Outcome;
 
 /// Another run committed first, or is about to.
@@ -28,7 +28,7 @@ fn at_once(folder: &TempDir, flags: &[&[&str]]) -> Vec<Outcome> {
                 .unwrap()
         })
         .collect();
-    let outputs = children.into_iter().map(|child| child.wait_with_output());
+    let outputs = children.into_iter().map(Child::wait_with_output);
     outputs
         .map(|output| Outcome::of(&output.unwrap()))
         .collect()
@@ -39,7 +39,7 @@ fn of_runs_on_one_target_one_commits_and_the_others_say_so() {
     let reviews = reviews();
     let mut refused = 0;
     for round in 0..12 {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let resume: &[&str] = if round % 2 == 0 { &[] } else { &["--resume"] };
         let outcomes = at_once(&folder, &[&[], resume, &[], resume]);
         let committed = outcomes
@@ -67,7 +67,7 @@ fn of_runs_on_one_target_one_commits_and_the_others_say_so() {
 fn of_commands_that_resume_one_run_one_does() {
     let reviews = reviews();
     for round in 0..6 {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let out = folder.path().join("run");
         let mut child = reviews.scan(&out).arg("--quiet").spawn().unwrap();
         while !super::staging(&out).join(".resume/fit.checkpoint").exists() {
@@ -94,7 +94,7 @@ fn of_commands_that_resume_one_run_one_does() {
 #[test]
 fn a_place_that_is_taken_while_a_run_works_is_left_alone() {
     let reviews = reviews();
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let out = folder.path().join("run");
     let child = reviews
         .scan(&out)

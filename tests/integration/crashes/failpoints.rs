@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use tempfile::TempDir;
-
-use super::reviews;
+use super::{folder, reviews};
 use crate::harness::{Outcome, files_below, root};
 
 /// The names of all failpoints, as the sources have them.
@@ -29,7 +27,7 @@ fn a_run_that_ends_at_any_failpoint_is_gone_on_with() {
     let names = names();
     assert!(names.len() >= 16, "{names:?}");
     for name in names {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let out = folder.path().join("run");
         let output = reviews
             .scan(&out)

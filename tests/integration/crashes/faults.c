@@ -6,6 +6,7 @@
  * FAULT_HOW    eio: the call FAULT_AT fails; full: from that call on the disk is full, a write at that place is
  *              done by half; kill: the process is killed before that call; short: every write is done by half
  * FAULT_AT     the number of the call, from 1; 0 for none
+ * FAULT_AFTER  end of a path: the process is killed once a file was renamed to such a path for the FAULT_TIMESth time
  * FAULT_TRACE  a file that gets a line for every call
  * FAULT_COUNT  a file that gets the number of calls when the program ends
  */
@@ -30,6 +31,8 @@
 
 static char root[PATH_MAX];
 static char count_path[PATH_MAX];
+static char after[PATH_MAX];
+static atomic_long times;
 static size_t root_length;
 static enum { NONE, EIO_ONCE, FULL, KILL, SHORT } how;
 static long at;
@@ -59,6 +62,11 @@ __attribute__((constructor)) static void start(void) {
     value = getenv("FAULT_COUNT");
     if (value)
         snprintf(count_path, sizeof count_path, "%s", value);
+    value = getenv("FAULT_AFTER");
+    if (value)
+        snprintf(after, sizeof after, "%s", value);
+    value = getenv("FAULT_TIMES");
+    times = value ? atol(value) : 1;
     value = getenv("FAULT_TRACE");
     if (value)
         trace = REAL(open)(value, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -263,7 +271,11 @@ TRUNCATE(ftruncate64, off64_t)
 int rename(const char *from, const char *to) {
     if (below(from) && next("rename", from, to, 0) < 0)
         return -1;
-    return REAL(rename)(from, to);
+    int result = REAL(rename)(from, to);
+    size_t length = strlen(to), end = strlen(after);
+    if (!result && end && length >= end && !strcmp(to + length - end, after) && atomic_fetch_sub(&times, 1) == 1)
+        kill(getpid(), SIGKILL);
+    return result;
 }
 
 int mkdir(const char *path, mode_t mode) {

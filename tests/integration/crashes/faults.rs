@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use super::{EXIT, Reviews, assert_nothing_half_done, in_parallel, reviews, staging};
+use super::{EXIT, Reviews, assert_nothing_half_done, folder, in_parallel, reviews, staging};
 use crate::harness::Outcome;
 
 /// Failed writes, as the command reports them.
@@ -18,7 +18,7 @@ const STORAGE: i32 = 74;
 fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
     let built = LIBRARY.get_or_init(|| {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let source = folder.path().join("faults.c");
         let library = folder.path().join("faults.so");
         fs::write(&source, include_str!("faults.c")).unwrap();
@@ -56,7 +56,7 @@ fn watched(reviews: &Reviews, folder: &Path, library: &Path) -> Command {
 fn trusting() -> &'static Reviews {
     static TRUSTING: OnceLock<Reviews> = OnceLock::new();
     TRUSTING.get_or_init(|| {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let out = folder.path().join("run");
         let data = crate::data::Dataset::new();
         for (name, bytes) in crate::harness::contents(&reviews().data.path()) {
@@ -109,7 +109,7 @@ fn calls(trace: &Path) -> Vec<Call> {
 
 /// The calls of an undisturbed run.
 fn traced(reviews: &Reviews, library: &Path) -> (Vec<Call>, PathBuf) {
-    let (folder, aside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (folder, aside) = (folder(), folder());
     let trace = aside.path().join("trace");
     let output = watched(reviews, folder.path(), library)
         .env("FAULT_TRACE", &trace)
@@ -130,7 +130,7 @@ fn fails_at_every_call(how: &str) {
     let numbers: Vec<usize> = (1..=calls.len() + 3).collect();
     let failed = std::sync::atomic::AtomicUsize::new(0);
     in_parallel(&numbers, |&number| {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let out = folder.path().join("run");
         let about = format!("{how} at call {number}");
         let output = watched(reviews, folder.path(), library)
@@ -193,7 +193,7 @@ fn the_process_may_end_at_every_call() {
 fn writes_may_be_done_by_half() {
     let Some(library) = library() else { return };
     let reviews = trusting();
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let output = watched(reviews, folder.path(), library)
         .env("FAULT_HOW", "short")
         .output()
@@ -276,19 +276,24 @@ fn a_resumed_run_does_not_do_again_what_is_done() {
     let reviews = trusting();
     let (undisturbed, _) = traced(reviews, library);
     let saved = |name: &str| {
-        let position = undisturbed.iter().rposition(|call| {
-            call.what == "rename" && call.to.ends_with(format!(".resume/{name}.checkpoint"))
-        });
-        // Counted from 1, and one more so that it has happened; the folder is synced next.
-        position.unwrap() + 3
+        let checkpoint = format!(".resume/{name}.checkpoint");
+        let renames = undisturbed.iter().filter(|call| call.what == "rename");
+        renames
+            .filter(|call| call.to.ends_with(&checkpoint))
+            .count()
     };
     let mut goes_on = BTreeMap::new();
-    for name in ["fit", "score", "written"] {
-        let (folder, aside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    // After the last of the passes' checkpoints, and after the first file that was written.
+    for (name, times) in [
+        ("fit", saved("fit")),
+        ("score", saved("score")),
+        ("written", 1),
+    ] {
+        let (folder, aside) = (folder(), folder());
         let out = folder.path().join("run");
         let output = watched(reviews, folder.path(), library)
-            .env("FAULT_HOW", "kill")
-            .env("FAULT_AT", saved(name).to_string())
+            .env("FAULT_AFTER", format!("/{name}.checkpoint"))
+            .env("FAULT_TIMES", times.to_string())
             .output()
             .unwrap();
         assert_eq!(Outcome::of(&output).code, -1, "{name}");

@@ -3,9 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use tempfile::TempDir;
-
-use super::{EXIT, reviews};
+use super::{EXIT, folder, reviews};
 use crate::harness::Outcome;
 
 /// Sizes of the disk in KiB: too small for the journal, for the scores, for a copy, and large enough.
@@ -14,7 +12,7 @@ const SIZES: [u32; 10] = [16, 40, 80, 120, 160, 240, 320, 480, 960, 8192];
 #[test]
 fn a_full_disk_ends_in_an_error_and_more_room_in_a_run() {
     let reviews = reviews();
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let place = folder.path().join("disk");
     fs::create_dir(&place).unwrap();
     let possible = Command::new("unshare")

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use std::process::{Command, Stdio};
 
-use tempfile::TempDir;
-
-use super::{EXIT, Reviews, assert_nothing_half_done, drawn, in_parallel, reviews};
+use super::{EXIT, Reviews, assert_nothing_half_done, drawn, folder, in_parallel, reviews};
 
 /// Kills, at least.
 const KILLS: usize = 200;
@@ -38,7 +36,7 @@ fn a_run_that_is_killed_at_any_moment_is_gone_on_with() {
     let (kills, resumed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let cases: Vec<u64> = (0..RUNS).collect();
     in_parallel(&cases, |&case| {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let out = folder.path().join("run");
         let mut first = reviews.scan(&out);
         first.arg("--quiet");
@@ -68,7 +66,7 @@ fn a_run_that_is_killed_at_any_moment_is_gone_on_with() {
 fn usual(reviews: &Reviews) -> Duration {
     let longest = std::sync::Mutex::new(Duration::ZERO);
     in_parallel(&[0, 1, 2, 3, 4, 5], |_| {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let started = Instant::now();
         let output = reviews.scan(&folder.path().join("run")).output().unwrap();
         assert_eq!(output.status.code(), Some(EXIT));

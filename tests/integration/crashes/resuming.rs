@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use tempfile::TempDir;
-
-use super::{EXIT, reviews, staging};
+use super::{EXIT, folder, reviews, staging};
 use crate::harness::Outcome;
 
 /// Starts `command` and waits until `file` of the staging folder is there.
@@ -33,7 +31,7 @@ fn killed(command: Command, out: &Path, file: &str) {
 #[test]
 fn other_inputs_and_settings_are_refused_by_name_and_nothing_is_lost() {
     let reviews = reviews();
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let out = folder.path().join("run");
     killed(reviews.scan(&out), &out, ".resume/fit.checkpoint");
     for (flags, words) in [
@@ -83,7 +81,7 @@ fn threads_may_differ() {
     let reviews = reviews();
     for threads in ["1", "5"] {
         for file in ["fit", "score"] {
-            let folder = TempDir::new().unwrap();
+            let folder = folder();
             let out = folder.path().join("run");
             let checkpoint = format!(".resume/{file}.checkpoint");
             killed(reviews.scan(&out), &out, &checkpoint);
@@ -108,7 +106,7 @@ fn threads_may_differ() {
 #[test]
 fn with_nothing_to_resume_a_run_begins_and_with_a_finished_one_nothing_does() {
     let reviews = reviews();
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let out = folder.path().join("run");
     let first = reviews.resumed(&out, "nothing there");
     assert!(
@@ -140,7 +138,7 @@ fn with_nothing_to_resume_a_run_begins_and_with_a_finished_one_nothing_does() {
 fn a_run_that_is_interrupted_after_a_checkpoint_is_kept() {
     let reviews = reviews();
     for signal in ["INT", "TERM"] {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let out = folder.path().join("run");
         let child = begun(reviews.scan(&out), &out, ".resume/fit.checkpoint");
         let sent = Command::new("sh")
@@ -161,7 +159,7 @@ fn a_run_that_is_interrupted_after_a_checkpoint_is_kept() {
 fn a_damaged_checkpoint_is_not_used() {
     let reviews = reviews();
     for (file, at) in [("fit", 40), ("score", 0), ("score", 200), ("fit", 500)] {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let out = folder.path().join("run");
         let name = format!(".resume/{file}.checkpoint");
         killed(reviews.scan(&out), &out, &name);
@@ -174,7 +172,7 @@ fn a_damaged_checkpoint_is_not_used() {
         assert!(!used, "{}", resumed.stderr);
     }
     // The rows of a score checkpoint are part of it.
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let out = folder.path().join("run");
     killed(reviews.scan(&out), &out, ".resume/score.checkpoint");
     let path = staging(&out).join(".resume/rows");
@@ -194,7 +192,7 @@ fn checkpoints_are_their_owners_alone() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let reviews = reviews();
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let out = folder.path().join("run");
     killed(reviews.scan(&out), &out, ".resume/score.checkpoint");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

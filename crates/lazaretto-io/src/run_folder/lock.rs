@@ -50,6 +50,14 @@ impl RunLock {
     }
 }
 
+/// Removes the lock for `staging` if one is left that nobody holds.
+pub(super) fn remove_stale(staging: &Path) {
+    if place(staging).exists() {
+        // Dropping it removes it; whoever holds it does so himself.
+        drop(RunLock::take(staging));
+    }
+}
+
 impl Drop for RunLock {
     fn drop(&mut self) {
         // A file that stays is locked by nobody and taken by the next run.

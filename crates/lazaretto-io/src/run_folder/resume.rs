@@ -8,7 +8,9 @@ use rayon::prelude::*;
 use walkdir::WalkDir;
 
 use super::journal::{self, Journal};
-use super::{JOURNAL, RunFolder, SCRATCH, is_vacant, remove_tree, sync_parent, written};
+use super::{
+    JOURNAL, RunFolder, SCRATCH, is_vacant, lock, remove_tree, staging_path, sync_parent, written,
+};
 use crate::discover::{digest_file, hex};
 use crate::error::IoError;
 use crate::manifest::{FILE_NAME, Manifest, SCHEMA, UNLISTED};
@@ -36,6 +38,7 @@ impl RunFolder {
         if !is_vacant(out) {
             // Whoever moved it there may not have come to this.
             sync_parent(out)?;
+            lock::remove_stale(&staging_path(out)?);
             return Ok(Found::Committed);
         }
         let run = Self::claim(out)?;
@@ -191,6 +194,7 @@ mod tests {
         };
         run.clear_unlisted(&manifest).unwrap();
         run.commit(&manifest, Access::Owner, None).unwrap();
+        fs::write(folder.path().join(".run.partial.lock"), b"").unwrap();
         assert_eq!(found(&out), "committed");
         let names: Vec<_> = files_below(&out)
             .unwrap()
