@@ -1,9 +1,10 @@
 //! What the headers of a file may promise. Whatever they promise is believed from here on: memory is
 //! set aside for so many rows, and columns are walked through by functions that call themselves.
 
+use arrow::array::new_empty_array;
 use arrow::datatypes::{DataType, Schema};
 
-use super::Group;
+use super::{Group, guard};
 
 /// Types may lie this deep inside each other; handing batches over stands little more.
 const MAX_DEPTH: usize = 24;
@@ -23,6 +24,7 @@ pub(super) fn check(schema: &Schema, groups: &[Group], bytes: u64) -> Result<(),
     let mut columns = 0;
     for field in schema.fields() {
         count(field.data_type(), 1, &mut columns)
+            .and_then(|()| can_be_made(field.data_type()))
             .map_err(|reason| format!("column `{}`: {reason}", field.name()))?;
     }
     let rows = groups
@@ -35,6 +37,16 @@ pub(super) fn check(schema: &Schema, groups: &[Group], bytes: u64) -> Result<(),
         ));
     }
     Ok(())
+}
+
+/// Whether Arrow can make a column of this type at all. There are types that can be written down and
+/// that its functions panic over, such as a union of nothing; the scan itself calls them later.
+fn can_be_made(data_type: &DataType) -> Result<(), String> {
+    let made = guard(|| {
+        new_empty_array(data_type);
+        Ok(())
+    });
+    made.map_err(|_| format!("no values are of its type, {data_type}"))
 }
 
 /// Adds the columns without children of a type that lies `depth` deep.
@@ -74,7 +86,7 @@ fn count(data_type: &DataType, depth: usize, columns: &mut usize) -> Result<(), 
 mod tests {
     use std::sync::Arc;
 
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, UnionFields, UnionMode};
 
     use super::*;
 
@@ -84,6 +96,19 @@ mod tests {
             data_type = DataType::List(Arc::new(Field::new("item", data_type, true)));
         }
         Schema::new(vec![Field::new("deep", data_type, true)])
+    }
+
+    #[test]
+    fn types_that_no_value_is_of_are_refused() {
+        let nothing = DataType::Union(UnionFields::empty(), UnionMode::Sparse);
+        let keys = Field::new("key", DataType::Utf8, false);
+        let no_entries = DataType::Map(Arc::new(keys), false);
+        let dictionary = DataType::Dictionary(Box::new(DataType::Utf8), Box::new(DataType::Utf8));
+        for data_type in [nothing, no_entries, dictionary] {
+            let schema = Schema::new(vec![Field::new("odd", data_type, true)]);
+            let error = check(&schema, &[], 100).unwrap_err();
+            assert!(error.contains("`odd`"), "{error}");
+        }
     }
 
     #[test]
