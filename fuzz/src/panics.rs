@@ -47,82 +47,143 @@ fn is_ours(panic: &PanicHookInfo<'_>) -> bool {
     let Some(location) = panic.location() else {
         return true;
     };
-    // Cargo compiles the workspace from its root, and everything else by absolute paths.
-    let file = Path::new(location.file());
-    if file.is_relative() && !file.starts_with("fuzz") {
-        return true;
+    match Author::of_file(location.file()) {
+        Author::Ours => true,
+        Author::Foreign => false,
+        Author::Nobody => caller(&Backtrace::force_capture().to_string()) == Author::Ours,
     }
-    let of_std = location.file().starts_with("/rustc/") || file.starts_with("fuzz");
-    of_std && caller_is_ours(&Backtrace::force_capture().to_string())
 }
 
-/// Whether the first function outside the standard library below the panic is ours.
-fn caller_is_ours(backtrace: &str) -> bool {
-    let functions = backtrace.lines().filter_map(|line| {
-        let (number, function) = line.trim_start().split_once(": ")?;
-        number.parse::<u32>().is_ok().then_some(function)
-    });
-    let own = |function: &&str| {
-        ![
-            "std::",
-            "core::",
-            "alloc::",
-            "__rust",
-            "lazaretto_fuzz::panics",
-        ]
-        .iter()
-        .any(|start| bare(function).starts_with(start))
-    };
+/// Who wrote a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Author {
+    /// This workspace.
+    Ours,
+    /// A dependency.
+    Foreign,
+    /// The standard library or the hook: whoever called it.
+    Nobody,
+}
+
+impl Author {
+    /// Cargo compiles the workspace from its root, and everything else by absolute paths.
+    fn of_file(file: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = root.canonicalize().unwrap_or_default();
+        let path = Path::new(file);
+        if file.contains("fuzz/src/panics.rs") || file.starts_with("/rustc/") {
+            Self::Nobody
+        } else if path.is_relative() || path.starts_with(root) {
+            Self::Ours
+        } else {
+            Self::Foreign
+        }
+    }
+
+    /// Of a function whose file is not known, as those of dependencies are built.
+    fn of_function(function: &str) -> Self {
+        let path = function.trim_start_matches(['<', '&', '[', '(']);
+        let starts = |starts: &[&str]| starts.iter().any(|start| path.starts_with(start));
+        if starts(&["std::", "core::", "alloc::", "__rust"]) {
+            Self::Nobody
+        } else if starts(&["lazaretto_"]) {
+            Self::Ours
+        } else {
+            Self::Foreign
+        }
+    }
+}
+
+/// Who called what panicked: the first that is somebody below the panic.
+fn caller(backtrace: &str) -> Author {
+    let mut lines = backtrace.lines().map(str::trim).peekable();
     // What lies above is the hook.
-    let below = functions.skip_while(|function| {
-        !function.contains("core::panicking") && !function.contains("handle_alloc_error")
-    });
-    let caller = below.into_iter().find(own);
-    caller.is_none_or(|function| bare(function).starts_with("lazaretto_"))
-}
-
-/// A function's path without the marks of an implementation: `<&mut a::B as c::D>::e` is `a::B …`.
-fn bare(function: &str) -> &str {
-    let function = function.trim_start_matches(['<', '&', '[', '(']);
-    function.strip_prefix("mut ").unwrap_or(function)
+    let starts = ["core::panicking::panic", "handle_alloc_error"];
+    for line in lines.by_ref() {
+        if starts.iter().any(|start| line.contains(start)) {
+            break;
+        }
+    }
+    while let Some(line) = lines.next() {
+        let Some((_, function)) = line.split_once(": ") else {
+            continue;
+        };
+        let file = lines.next_if(|line| line.starts_with("at "));
+        let author = match file {
+            Some(file) => Author::of_file(file.trim_start_matches("at ")),
+            None => Author::of_function(function),
+        };
+        if author != Author::Nobody {
+            return author;
+        }
+    }
+    // Not known to be foreign.
+    Author::Ours
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::Int32Array;
+    use lazaretto_io::fuzzing::guarded;
+
     use super::*;
 
     const TRACE: &str = "   0: std::backtrace::Backtrace::create
-   1: lazaretto_fuzz::panics::is_ours
+   1: is_ours
+             at ./fuzz/src/panics.rs:50:3
    2: std::panicking::panic_with_hook
    3: core::panicking::panic_fmt
              at /rustc/0/library/core/src/panicking.rs:80:14
+   3: {closure#1}
+             at /home/x/lazaretto/fuzz/src/panics.rs:42:47
    4: alloc::raw_vec::capacity_overflow
    5: <alloc::vec::Vec<T> as core::clone::Clone>::clone
 ";
 
     #[test]
     fn the_caller_of_the_standard_library_is_told() {
-        for (caller, ours) in [
+        for (frame, author) in [
+            (
+                "read\n at ./crates/lazaretto-io/src/decode/ipc.rs:1:2",
+                Author::Ours,
+            ),
             (
                 "<lazaretto_io::decode::ipc::Ranges as std::io::Read>::read",
-                true,
+                Author::Ours,
             ),
-            ("lazaretto_io::decode::ipc::read_range", true),
-            ("<parquet::file::X as core::iter::Iterator>::next", false),
+            (
+                "next\n at /home/x/.cargo/registry/src/i/parquet-1/src/a.rs:1:2",
+                Author::Foreign,
+            ),
+            (
+                "<parquet::file::X as core::iter::Iterator>::next",
+                Author::Foreign,
+            ),
             (
                 "arrow_ipc::reader::read::<lazaretto_io::decode::ipc::Ranges>",
-                false,
+                Author::Foreign,
             ),
         ] {
-            let trace = format!("{TRACE}   6: {caller}\n   7: lazaretto_io::decode::guard\n");
-            assert_eq!(caller_is_ours(&trace), ours, "{caller}");
+            let trace = format!("{TRACE}   6: {frame}\n   7: lazaretto_io::decode::guard\n");
+            assert_eq!(caller(&trace), author, "{frame}");
         }
     }
 
+    /// One test, because the hook and what it notes are the process's.
     #[test]
-    fn a_panic_of_our_own_is_a_finding() {
-        let caught = std::panic::catch_unwind(|| held_to_account(|| panic!("ours")));
-        assert!(caught.is_err());
-        held_to_account(|| {});
+    fn caught_panics_of_our_own_are_findings_and_those_of_others_are_not() {
+        let foreign = || Int32Array::from(vec![1]).value(std::hint::black_box(7));
+        held_to_account(|| {
+            assert!(!guarded(|| {
+                std::hint::black_box(foreign());
+            }));
+        });
+        // What the standard library panics about is ours when we called it: here `guarded` did.
+        let too_much = || drop(Vec::<u64>::with_capacity(std::hint::black_box(usize::MAX)));
+        for ours in [|| panic!("ours"), too_much] {
+            let held = || held_to_account(|| assert!(!guarded(ours)));
+            assert!(std::panic::catch_unwind(held).is_err());
+        }
+        held_to_account(|| assert!(guarded(|| {})));
     }
 }

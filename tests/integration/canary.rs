@@ -139,6 +139,13 @@ fn bytes_of(digits: &str) -> Option<Vec<u8>> {
         .filter(|bytes| !bytes.is_empty())
 }
 
+fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
 /// Both halves of `secret` as they are, in hexadecimal, and in base64 at every offset.
 fn spellings(secret: &[u8]) -> Vec<String> {
     let (first, second) = secret.split_at(secret.len() / 2);
@@ -148,7 +155,7 @@ fn spellings(secret: &[u8]) -> Vec<String> {
             all.push(text.to_owned());
             all.push(format!("{text:?}").trim_matches('"').to_owned());
         }
-        all.push(part.iter().map(|byte| format!("{byte:02x}")).collect());
+        all.push(hex(part));
         // As a list of numbers, which is how `Debug` shows bytes.
         let numbers: Vec<String> = part.iter().map(u8::to_string).collect();
         all.push(numbers.join(", "));
@@ -277,7 +284,7 @@ impl Stage {
             Twist::ByFile => drop(variables.remove(key)),
             Twist::Swapped => drop(variables.insert(file, pem)),
             Twist::Unreadable => {
-                drop(variables.insert(file, self.path("data").display().to_string()))
+                drop(variables.insert(file, self.path("data").display().to_string()));
             }
         }
         if matches!(twist, Twist::Swapped | Twist::Unreadable) {
@@ -486,7 +493,7 @@ fn the_search_finds_what_it_looks_for() {
             Place::KeyFile(_) => fs::read(&canary.value).unwrap(),
             _ => canary.value.clone().into_bytes(),
         };
-        let hex: String = secret.iter().map(|byte| format!("{byte:02X}")).collect();
+        let hex = hex(&secret).to_uppercase();
         for (number, said) in [
             secret.clone(),
             hex.into_bytes(),

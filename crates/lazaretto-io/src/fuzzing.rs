@@ -10,6 +10,9 @@ use crate::{recorded, roles};
 
 /// Reads `text` as everything that describes a dataset beside its data: features of Hugging Face
 /// datasets, lists of checksums, Croissant, notes of downloads, pointers of Git LFS.
+///
+/// # Panics
+/// When what comes out is not what the rest relies on.
 pub fn read_descriptions(text: &str) {
     recorded::read_any(text);
     let metadata = [("huggingface".to_owned(), text.to_owned())];
@@ -17,8 +20,19 @@ pub fn read_descriptions(text: &str) {
     roles::read_features(&schema, "label");
 }
 
-/// Splits `bytes` into records as text of each format, and checks that nothing is lost between
-/// them.
+/// Whether `decode` comes to its end where a scan catches panics.
+pub fn guarded(decode: impl FnOnce()) -> bool {
+    crate::decode::guard(|| {
+        decode();
+        Ok(())
+    })
+    .is_ok()
+}
+
+/// Splits `bytes` into the records of a text format.
+///
+/// # Panics
+/// When records overlap, or depend on how the bytes come in.
 pub fn split_text(format: crate::Format, bytes: &[u8]) {
     let ends = crate::decode::records::record_ends(format, bytes);
     assert!(ends.is_sorted(), "records end before they begin");

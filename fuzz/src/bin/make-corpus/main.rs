@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("csv", texts::csv_files(&lines)?),
         ("encodings", texts::hidden_texts()),
         ("headers", with_damaged(&headers, Footer::None)),
-        ("json_lines", texts::json_files()?),
+        ("json_lines", texts::json_files()),
         ("metadata", texts::descriptions()),
         ("parquet", with_damaged(&parquet, Footer::Parquet)),
         ("pipeline", texts::pipelines()),

@@ -43,7 +43,7 @@ pub(crate) fn csv_files(batch: &RecordBatch) -> Result<Seeds, TestkitError> {
 }
 
 /// JSON lines, whole and damaged.
-pub(crate) fn json_files() -> Result<Seeds, TestkitError> {
+pub(crate) fn json_files() -> Seeds {
     let lines = [
         r#"{"prompt": "say \u0041", "response": "\ud83e\udd80", "n": 1, "tags": ["a", null]}"#,
         r#"{"messages": [{"role": "user", "content": "hi"}], "n": 1.5, "deep": {"a": {"b": [[]]}}}"#,
@@ -59,7 +59,7 @@ pub(crate) fn json_files() -> Result<Seeds, TestkitError> {
         "[1]\n{}\nnull\n",
         "{\"label\": 1, \"text\": \"a\"}\n{\"label\": 0, \"text\": \"b\"}\n",
     ]);
-    Ok(with_damaged(&seeds, Footer::None))
+    with_damaged(&seeds, Footer::None)
 }
 
 /// gzip and Zstandard, of one part and of two, whole and damaged.

@@ -12,12 +12,13 @@ mod limits;
 mod messages;
 mod page_header;
 
+use arrow::array::new_empty_array;
 use arrow::datatypes::{DataType, Schema};
 
 pub(crate) use self::chunks::ChunkChecks;
 pub use self::limits::HeaderLimits;
 pub(crate) use self::messages::check_message;
-use super::Group;
+use super::{Group, guard};
 
 /// Checks what the headers of a file of `bytes` promise.
 ///
@@ -32,6 +33,7 @@ pub(super) fn check(
     let mut columns = 0;
     for field in schema.fields() {
         count(field.data_type(), 1, &mut columns, limits)
+            .and_then(|()| can_be_made(field.data_type()))
             .map_err(|reason| format!("column `{}`: {reason}", field.name()))?;
     }
     let rows = groups
@@ -50,6 +52,16 @@ fn believable(what: &str, number: u64, bytes: u64, limits: &HeaderLimits) -> Res
         ));
     }
     Ok(())
+}
+
+/// Whether Arrow can make a column of this type at all. There are types that can be written down and
+/// that its functions panic over, such as a union of nothing; the scan itself calls them later.
+fn can_be_made(data_type: &DataType) -> Result<(), String> {
+    let made = guard(|| {
+        new_empty_array(data_type);
+        Ok(())
+    });
+    made.map_err(|_| format!("no values are of its type, {data_type}"))
 }
 
 /// Adds the columns without children of a type that lies `depth` deep.
@@ -98,7 +110,7 @@ fn count(
 mod tests {
     use std::sync::Arc;
 
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, UnionFields, UnionMode};
 
     use super::*;
 
@@ -108,6 +120,19 @@ mod tests {
             data_type = DataType::List(Arc::new(Field::new("item", data_type, true)));
         }
         Schema::new(vec![Field::new("deep", data_type, true)])
+    }
+
+    #[test]
+    fn types_that_no_value_is_of_are_refused() {
+        let nothing = DataType::Union(UnionFields::empty(), UnionMode::Sparse);
+        let keys = Field::new("key", DataType::Utf8, false);
+        let no_entries = DataType::Map(Arc::new(keys), false);
+        let dictionary = DataType::Dictionary(Box::new(DataType::Utf8), Box::new(DataType::Utf8));
+        for data_type in [nothing, no_entries, dictionary] {
+            let schema = Schema::new(vec![Field::new("odd", data_type, true)]);
+            let error = check(&schema, &[], 100, &HeaderLimits::default()).unwrap_err();
+            assert!(error.contains("`odd`"), "{error}");
+        }
     }
 
     #[test]
