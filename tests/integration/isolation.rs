@@ -78,8 +78,24 @@ fn scan_damaged(
         // 3: something is unscanned. A scan that dies, or loses a file, ends otherwise.
         let run = scan.exits(3);
         every_file_is_accounted_for(run, &data);
-        println!("{name}: cases {first} to {}", first + 199);
+        let lost = lost_decoders(run);
+        println!(
+            "{name}: cases {first} to {}, {lost} lost decoders",
+            first + 199
+        );
     }
+}
+
+/// How many files ended a decoder, instead of being refused by it.
+fn lost_decoders(run: &RunFolder) -> usize {
+    let report = run.report();
+    let files = report["dataset"]["files"].as_array().unwrap();
+    let reasons = files
+        .iter()
+        .filter_map(|file| file["unscanned_reason"].as_str());
+    let lost = ["decoding it ", "the decoder was ended", "the decoder ended"];
+    let ended = reasons.filter(|reason| lost.iter().any(|words| reason.contains(words)));
+    ended.inspect(|reason| println!("{reason}")).count()
 }
 
 /// Every file is scanned or has a reason and its bytes under `unscanned/`.
@@ -360,7 +376,32 @@ fn hostile_texts_end_as_records_or_as_unscanned() {
             scan.outcome.stderr
         );
         every_file_is_accounted_for(&scan.run, &data);
+        let report = scan.run.report();
+        let files = report["dataset"]["files"].as_array().unwrap();
+        let file = files.iter().find(|file| file["path"] == name).unwrap();
+        match becomes(name) {
+            Some("") => assert_eq!(file["unscanned"], 0, "{name}: {file}"),
+            Some(reason) => {
+                let found = file["unscanned_reason"].as_str().unwrap_or_default();
+                assert!(found.contains(reason), "{name}: {file}");
+            }
+            None => {}
+        }
     }
+}
+
+/// What becomes of some of the hostile texts: words of the reason why they are unscanned, or none
+/// where they are records.
+fn becomes(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "deep.jsonl" | "deeper.jsonl" | "objects.jsonl" => "recursion limit",
+        "beyond-f64.jsonl" => "out of range",
+        "nul.jsonl" => "control character",
+        "utf16.csv" | "latin1.csv" | "mixed.csv" => "not UTF-8",
+        "quote.csv" | "ragged.csv" => "fields where the header has 2",
+        "duplicate-keys.jsonl" | "bom.jsonl" | "bom.csv" | "nul.csv" | "numbers.csv" => "",
+        _ => return None,
+    })
 }
 
 /// A valid Parquet file of a few kilobytes whose every record is `bytes` long.
@@ -441,6 +482,28 @@ fn cells_without_measure_end_as_unscanned() {
         assert!(reason.contains("256 MiB"), "{reason}");
         assert!(started.elapsed() < Duration::from_mins(2));
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn hostile_files_take_no_memory_from_the_scan() {
+    const MEMORY: u64 = 256 << 20;
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let bytes = nested_parquet();
+    fs::write(data.join("a-good.parquet"), &bytes).unwrap();
+    for case in 0..150 {
+        let path = |what: &str| data.join(format!("{what}-{case:03}.parquet"));
+        fs::write(path("lie"), lying_parquet(&bytes, case).unwrap()).unwrap();
+        fs::write(path("damage"), damaged(&bytes, Footer::Parquet, case)).unwrap();
+    }
+    swollen(&data.join("swollen.parquet"), 512, 8 << 20);
+    let flags = [QUICK, &["--memory", "256MiB"]].concat();
+    let (outcome, peak) = crate::memory::watched(&data, &flags);
+    assert_eq!(outcome.code, 3, "{}", outcome.stderr);
+    assert!(peak <= MEMORY + MEMORY / 10, "{} MiB", peak >> 20);
+    println!("peak: {} MiB", peak >> 20);
 }
 
 #[test]

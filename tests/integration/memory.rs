@@ -22,19 +22,21 @@ const OVERHEAD: u64 = 128 * MIB;
 
 /// Peak resident bytes of a scan of `data` within `memory`.
 fn peak(data: &Path, memory: &str) -> u64 {
+    let flags = ["--id", "row_id", "--threads", "2", "--memory", memory];
+    let (outcome, peak) = watched(data, &flags);
+    assert!([0, 1].contains(&outcome.code), "{}", outcome.stderr);
+    peak
+}
+
+/// How a scan of `data` ends, and its peak resident bytes; decoders in processes of their own are not
+/// counted.
+pub(crate) fn watched(data: &Path, flags: &[&str]) -> (Outcome, u64) {
     let folder = TempDir::new().unwrap();
     let mut child = command()
         .arg("scan")
         .arg(data)
-        .args([
-            "--quiet",
-            "--id",
-            "row_id",
-            "--threads",
-            "2",
-            "--memory",
-            memory,
-        ])
+        .arg("--quiet")
+        .args(flags)
         .arg("--out")
         .arg(folder.path().join("run"))
         .stdout(Stdio::piped())
@@ -52,9 +54,8 @@ fn peak(data: &Path, memory: &str) -> u64 {
         std::thread::sleep(Duration::from_millis(2));
     }
     let outcome = Outcome::of(&child.wait_with_output().unwrap());
-    assert!([0, 1].contains(&outcome.code), "{}", outcome.stderr);
     assert!(peak > 0, "no reading of the memory");
-    peak
+    (outcome, peak)
 }
 
 /// `VmHWM` in bytes; absent once the process is a zombie.

@@ -122,6 +122,8 @@ pub fn hostile_texts() -> Vec<(&'static str, Vec<u8>)> {
             "bom-inside.jsonl",
             b"{\"a\":1,\"b\":2}\n\xEF\xBB\xBF{\"a\":1,\"b\":2}\n".to_vec(),
         ),
+        ("bom.jsonl", b"\xEF\xBB\xBF{\"a\":1,\"b\":2}\n".to_vec()),
+        ("bom.csv", b"\xEF\xBB\xBFa,b\n1,2\n".to_vec()),
         ("utf16.jsonl", utf16("{\"a\":1,\"b\":2}\n")),
         ("utf16.csv", utf16("a,b\n1,2\n")),
         ("quote.csv", csv(b"\"never closed,2\n1,2\n")),

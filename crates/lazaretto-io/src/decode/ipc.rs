@@ -22,8 +22,8 @@ const MAGIC: &[u8; 6] = b"ARROW1";
 /// Where the messages of a file are.
 #[derive(Debug)]
 enum Layout {
-    /// The footer says it: for each record batch the byte range of its message without the body.
-    File { batches: Vec<Range<u64>> },
+    /// The footer says it, for each record batch.
+    File { batches: Vec<Place> },
     /// Byte ranges of the schema message, and for each record batch those of the dictionaries
     /// before it and its own.
     Stream {
@@ -69,19 +69,17 @@ impl IpcFile {
         let footer = root_as_footer(&footer).map_err(|_| "the footer does not parse")?;
         // The reader decodes all dictionaries before it gives any batch.
         for block in footer.dictionaries().into_iter().flatten() {
-            let range = range_of(block)?;
-            let bytes = read_range(&mut file, range.clone(), size)?;
-            check_message(&mut file, &parse_message(&bytes)?, range.end, size, limits)?;
+            Place::of(block)?.check(&mut file, size, limits)?;
         }
         let mut groups = Vec::new();
         let mut batches = Vec::new();
         let mut compression = None;
         for block in footer.recordBatches().into_iter().flatten() {
-            let range = range_of(block)?;
-            let bytes = read_range(&mut file, range.clone(), size)?;
+            let place = Place::of(block)?;
+            let bytes = read_range(&mut file, place.message.clone(), size)?;
             let (rows, codec) = batch_header(&bytes)?;
             groups.push(Group::whole(rows));
-            batches.push(range);
+            batches.push(place);
             compression = compression.or(codec);
         }
         let reader = FileReader::try_new(BufReader::new(file), None).map_err(words)?;
@@ -186,11 +184,7 @@ impl IpcFile {
         let mut file = File::open(&self.path).map_err(words)?;
         let size = file.metadata().map_err(words)?.len();
         match &self.layout {
-            Layout::File { batches } => {
-                let range = &batches[group];
-                let bytes = read_range(&mut file, range.clone(), size)?;
-                check_message(&mut file, &parse_message(&bytes)?, range.end, size, limits)
-            }
+            Layout::File { batches } => batches[group].check(&mut file, size, limits),
             Layout::Stream {
                 dictionaries,
                 batches,
@@ -274,15 +268,45 @@ impl Read for Ranges {
     }
 }
 
-/// Where the footer of a file puts a message, without its body.
-fn range_of(block: &Block) -> Result<Range<u64>, String> {
-    let (Ok(offset), Ok(length)) = (
-        u64::try_from(block.offset()),
-        u64::try_from(block.metaDataLength()),
-    ) else {
-        return Err("a message has a negative position".to_owned());
-    };
-    Ok(offset..offset.saturating_add(length))
+/// Where the footer of a file puts a dictionary or record batch.
+#[derive(Debug)]
+struct Place {
+    /// Bytes of the message without its body.
+    message: Range<u64>,
+    /// Where the body ends.
+    end: u64,
+}
+
+impl Place {
+    fn of(block: &Block) -> Result<Self, String> {
+        let (Ok(offset), Ok(length), Ok(body)) = (
+            u64::try_from(block.offset()),
+            u64::try_from(block.metaDataLength()),
+            u64::try_from(block.bodyLength()),
+        ) else {
+            return Err("a message has a negative position".to_owned());
+        };
+        let body_start = offset.saturating_add(length);
+        Ok(Self {
+            message: offset..body_start,
+            end: body_start.saturating_add(body),
+        })
+    }
+
+    fn check(&self, file: &mut File, size: u64, limits: &HeaderLimits) -> Result<(), String> {
+        // The reader sets as much memory aside as the footer says, whatever the message does.
+        if self.end > size {
+            return Err("a message lies outside of the file".to_owned());
+        }
+        let bytes = read_range(file, self.message.clone(), size)?;
+        check_message(
+            file,
+            &parse_message(&bytes)?,
+            self.message.end,
+            size,
+            limits,
+        )
+    }
 }
 
 fn words(error: impl std::fmt::Display) -> String {

@@ -112,10 +112,13 @@ fn send(
     let Some(mut batch) = next()? else {
         return Ok(());
     };
-    let mut encoder = StreamEncoder::try_new(&batch.schema()).map_err(unencodable)?;
+    let mut encoder =
+        StreamEncoder::try_new(&batch.schema()).map_err(|error| unencodable(&error))?;
     loop {
         // The buffers of the batch itself: nothing is copied but into the pipe.
-        let parts: Vec<Buffer> = encoder.encode(&batch).map_err(unencodable)?;
+        let parts: Vec<Buffer> = encoder
+            .encode(&batch)
+            .map_err(|error| unencodable(&error))?;
         write_parts(output, wire::PIECE, &parts)
             .and_then(|()| output.flush())
             .map_err(Failed::Pipe)?;
@@ -141,6 +144,6 @@ fn is_wanted(input: &mut impl Read) -> io::Result<bool> {
     }
 }
 
-fn unencodable(error: arrow::error::ArrowError) -> Failed {
+fn unencodable(error: &arrow::error::ArrowError) -> Failed {
     Failed::Reason(format!("handing it over: {error}"))
 }

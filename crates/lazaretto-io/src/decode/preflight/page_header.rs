@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn integer(id_step: u8, value: i64, to: &mut Vec<u8>) {
-        to.push(id_step << 4 | 5);
+        to.push(id_step << 4 | 0x05);
         varint(((value << 1) ^ (value >> 63)) as u64, to);
     }
 
@@ -334,7 +334,7 @@ mod tests {
         integer(1, kind, &mut bytes);
         integer(1, sizes.0, &mut bytes);
         integer(1, sizes.1, &mut bytes);
-        bytes.push((field - 3) << 4 | 12);
+        bytes.push((field - 3) << 4 | 0x0c);
         bytes.extend_from_slice(body);
         bytes.extend([0, 0]);
         bytes
