@@ -11,7 +11,10 @@ use std::path::Path;
 use std::sync::Once;
 
 use lazaretto_core::RowHasher;
-use lazaretto_io::{Dataset, Format, GivenRoles, OpenOptions, assign_roles, discover, fuzzing};
+use lazaretto_io::{
+    Dataset, EncryptionKeys, Format, GivenRoles, HeaderLimits, OpenOptions, assign_roles, discover,
+    fuzzing,
+};
 
 use crate::panics::held_to_account;
 
@@ -142,6 +145,8 @@ fn open(path: &Path, scratch: &Path) -> Option<Dataset> {
         cancel: std::sync::Arc::default(),
         batch_bytes: 1 << 20,
         isolation: None,
+        headers: HeaderLimits::default(),
+        keys: EncryptionKeys::default(),
     };
     Dataset::open(discovery, options).ok()
 }
