@@ -256,3 +256,32 @@ const ALLOWED: &[i64] = &[
 fn restrict_calls() -> bool {
     false
 }
+
+#[cfg(all(
+    test,
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod tests {
+    use super::ALLOWED;
+
+    #[test]
+    fn neither_programs_nor_networks_nor_memory_that_no_limit_counts() {
+        for (call, name) in [
+            (libc::SYS_execve, "execve"),
+            (libc::SYS_clone, "clone"),
+            (libc::SYS_clone3, "clone3"),
+            (libc::SYS_socket, "socket"),
+            (libc::SYS_connect, "connect"),
+            (libc::SYS_sendmsg, "sendmsg"),
+            (libc::SYS_memfd_create, "memfd_create"),
+            (libc::SYS_shmget, "shmget"),
+            (libc::SYS_ptrace, "ptrace"),
+            (libc::SYS_process_vm_readv, "process_vm_readv"),
+            (libc::SYS_kill, "kill"),
+            (libc::SYS_io_uring_setup, "io_uring_setup"),
+        ] {
+            assert!(!ALLOWED.contains(&call), "{name}");
+        }
+    }
+}
