@@ -181,7 +181,7 @@ impl IpcFile {
 
     /// Sees that a record batch, and the dictionaries that are decoded for it, promise what can be.
     fn check(&self, group: usize, limits: &HeaderLimits) -> Result<(), String> {
-        let mut file = File::open(&self.path).map_err(words)?;
+        let mut file = open_resolved(&self.path).map_err(words)?;
         let size = file.metadata().map_err(words)?.len();
         match &self.layout {
             Layout::File { batches } => batches[group].check(&mut file, size, limits),
