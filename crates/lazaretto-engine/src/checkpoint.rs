@@ -295,6 +295,7 @@ fn get<T: DeserializeOwned>(saved: &mut SavedSections) -> Option<T> {
     postcard::from_bytes(&saved.section()?).ok()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn unencoded(error: StateError) -> IoError {
     IoError::Encode {
         path: "a checkpoint".to_owned(),

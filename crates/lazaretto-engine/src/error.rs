@@ -20,7 +20,7 @@ pub enum EngineError {
         /// The staging folder.
         folder: String,
         /// What cut it short.
-        cause: IoError,
+        cause: Box<IoError>,
     },
     /// Several columns were asked for that do not exist or do not fit.
     #[error("assign roles to columns: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
@@ -200,7 +200,8 @@ impl EngineError {
     #[must_use]
     pub fn io(&self) -> Option<&IoError> {
         match self {
-            Self::Io(error) | Self::Resumable { cause: error, .. } => Some(error),
+            Self::Io(error) => Some(error),
+            Self::Resumable { cause, .. } => Some(cause),
             _ => None,
         }
     }

@@ -76,6 +76,7 @@ fn units(dataset: &Dataset) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "numbers and texts alike")]
 fn fact(name: &str, value: impl ToString) -> Fact {
     (name.to_owned(), value.to_string())
 }

@@ -214,7 +214,7 @@ fn begin(
         EngineError::Io(cause) if is_passing_io(&cause) && staging.is_dir() => {
             EngineError::Resumable {
                 folder: staging.display().to_string(),
-                cause,
+                cause: Box::new(cause),
             }
         }
         other => other,
@@ -304,6 +304,10 @@ pub(crate) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "all steps of a scan, one after the other"
+    )]
     fn run(
         request: &'a ScanRequest,
         model: Option<Model>,

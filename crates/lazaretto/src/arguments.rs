@@ -195,6 +195,7 @@ pub(crate) struct DatasetOptions {
     seed: Option<u64>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[derive(Args, Debug)]
 pub(crate) struct ScanOptions {
     #[command(flatten)]

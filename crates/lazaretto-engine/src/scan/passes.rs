@@ -214,16 +214,13 @@ impl<'a> Scan<'a> {
             let rows = writer.settled(first_row(saved.next)).ok()?;
             (rows == saved.rows).then_some((writer, saved))
         });
-        let (writer, mut evidence, first) = match saved {
-            Some((writer, saved)) => {
-                checkpoints.tell_score(saved.next, n_units);
-                self.unscanned = saved.unscanned;
-                (writer, saved.evidence, saved.next)
-            }
-            None => {
-                let writer = SpillWriter::create(path, models.len()).map_err(failed)?;
-                (writer, start(), 0)
-            }
+        let (writer, mut evidence, first) = if let Some((writer, saved)) = saved {
+            checkpoints.tell_score(saved.next, n_units);
+            self.unscanned = saved.unscanned;
+            (writer, saved.evidence, saved.next)
+        } else {
+            let writer = SpillWriter::create(path, models.len()).map_err(failed)?;
+            (writer, start(), 0)
         };
         let score_unit = |this: &Self, unit: usize| {
             let mut evidence = start();
@@ -245,8 +242,6 @@ impl<'a> Scan<'a> {
             })?;
             Ok(evidence)
         };
-        let no_scores = vec![f32::NAN; models.len()];
-        let unread = Row::unread(&no_scores);
         self.each_unit_from(first, score_unit, |step| {
             match step {
                 Step::Unit(_, Some(later)) => {
@@ -255,13 +250,9 @@ impl<'a> Scan<'a> {
                     }
                 }
                 Step::Unit(unit, None) => {
-                    // What was written before the unit failed is written over.
                     let place = dataset.units()[unit];
-                    let mut bytes = Vec::new();
-                    unread.encode(&mut bytes);
-                    for ordinal in place.first_row..place.first_row + place.rows {
-                        writer.write(ordinal, &bytes).map_err(failed)?;
-                    }
+                    write_unread(&writer, place.first_row, place.rows, models.len())
+                        .map_err(failed)?;
                 }
                 Step::Before { next, unscanned } => checkpoints.when_due(|| {
                     failpoint!("before-score-checkpoint");
@@ -315,4 +306,17 @@ impl<'a> Scan<'a> {
         }
         Ok(rows)
     }
+}
+
+/// Rows without scores, over what was written before the unit failed.
+fn write_unread(
+    writer: &SpillWriter,
+    first_row: u64,
+    n_rows: u64,
+    n_detectors: usize,
+) -> std::io::Result<()> {
+    let no_scores = vec![f32::NAN; n_detectors];
+    let mut bytes = Vec::new();
+    Row::unread(&no_scores).encode(&mut bytes);
+    (first_row..first_row + n_rows).try_for_each(|ordinal| writer.write(ordinal, &bytes))
 }
