@@ -13,6 +13,10 @@ mod messages;
 mod page_header;
 
 use arrow::array::new_empty_array;
+use arrow::array::types::{
+    Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
+    validate_decimal_precision_and_scale,
+};
 use arrow::datatypes::{DataType, Schema};
 
 pub(crate) use self::chunks::ChunkChecks;
@@ -58,10 +62,48 @@ fn believable(what: &str, number: u64, bytes: u64, limits: &HeaderLimits) -> Res
 /// that its functions panic over, such as a union of nothing; the scan itself calls them later.
 fn can_be_made(data_type: &DataType) -> Result<(), String> {
     let made = guard(|| {
+        has_digits(data_type)?;
         new_empty_array(data_type);
         Ok(())
     });
     made.map_err(|_| format!("no values are of its type, {data_type}"))
+}
+
+/// Whether decimals have as many digits as their type holds. Arrow takes the numbers as they stand in
+/// the file, and panics when it writes such a value.
+fn has_digits(data_type: &DataType) -> Result<(), String> {
+    let valid = match data_type {
+        DataType::Decimal32(precision, scale) => {
+            validate_decimal_precision_and_scale::<Decimal32Type>(*precision, *scale)
+        }
+        DataType::Decimal64(precision, scale) => {
+            validate_decimal_precision_and_scale::<Decimal64Type>(*precision, *scale)
+        }
+        DataType::Decimal128(precision, scale) => {
+            validate_decimal_precision_and_scale::<Decimal128Type>(*precision, *scale)
+        }
+        DataType::Decimal256(precision, scale) => {
+            validate_decimal_precision_and_scale::<Decimal256Type>(*precision, *scale)
+        }
+        DataType::Struct(fields) => {
+            let mut types = fields.iter().map(|field| field.data_type());
+            return types.try_for_each(has_digits);
+        }
+        DataType::Union(fields, _) => {
+            let mut types = fields.iter().map(|(_, field)| field.data_type());
+            return types.try_for_each(has_digits);
+        }
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => return has_digits(item.data_type()),
+        DataType::Dictionary(_, value) => return has_digits(value),
+        DataType::RunEndEncoded(_, value) => return has_digits(value.data_type()),
+        _ => return Ok(()),
+    };
+    valid.map_err(|error| error.to_string())
 }
 
 /// Adds the columns without children of a type that lies `depth` deep.
@@ -128,7 +170,9 @@ mod tests {
         let keys = Field::new("key", DataType::Utf8, false);
         let no_entries = DataType::Map(Arc::new(keys), false);
         let dictionary = DataType::Dictionary(Box::new(DataType::Utf8), Box::new(DataType::Utf8));
-        for data_type in [nothing, no_entries, dictionary] {
+        let digits = DataType::Decimal128(0, 3);
+        let inside = DataType::List(Arc::new(Field::new("item", digits.clone(), true)));
+        for data_type in [nothing, no_entries, dictionary, digits, inside] {
             let schema = Schema::new(vec![Field::new("odd", data_type, true)]);
             let error = check(&schema, &[], 100, &HeaderLimits::default()).unwrap_err();
             assert!(error.contains("`odd`"), "{error}");
