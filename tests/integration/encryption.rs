@@ -352,3 +352,34 @@ fn input_that_cannot_be_decrypted_is_unscanned() {
         }
     }
 }
+
+#[test]
+fn whoever_resumes_has_the_keys_of_the_run() {
+    let reviews = reviews().to_record_batch().unwrap();
+    let data = Dataset::of("reviews.parquet", &encode("reviews.parquet", &reviews));
+    let scanned = scan(
+        &data.path(),
+        &[(QUARANTINE_KEY, KEY)],
+        &["--encrypt-quarantine"],
+    );
+    let run = scanned.exits(1);
+    let again = |key: &str| {
+        let mut command = with(command(), &[(QUARANTINE_KEY, key)]);
+        command.arg("scan").arg(data.path()).args([
+            "--quiet",
+            "--id",
+            "row_id",
+            "--only",
+            "text-trigger,hidden-text",
+            "--encrypt-quarantine",
+            "--resume",
+            "--out",
+        ]);
+        Outcome::of(&command.arg(&run.0).output().unwrap())
+    };
+    let before = fs::read(run.path("manifest.json")).unwrap();
+    again(KEY).exits(1);
+    let other = again(OTHER).exits(2).says(&["the keys of encrypted files"]);
+    assert!(!other.stderr.contains("2b2b"), "{}", other.stderr);
+    assert_eq!(fs::read(run.path("manifest.json")).unwrap(), before);
+}

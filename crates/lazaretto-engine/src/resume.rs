@@ -118,6 +118,7 @@ fn identity_of(manifest: &Manifest) -> Identity {
                     "a setting that can change verdicts",
                     &manifest.settings_hash,
                 ),
+                fact("the keys of encrypted files", &manifest.encryption_keys),
             ])
             .chain(named("input", digests(&manifest.inputs)))
             .chain(named("trusted file", digests(&manifest.trusted)))
@@ -152,6 +153,7 @@ fn identity_asked(request: &ScanRequest, model: Option<&Model>) -> Result<Identi
             .chain([
                 fact("pipeline", &settings.pipeline),
                 fact("a setting that can change verdicts", settings.hash()),
+                fact("the keys of encrypted files", settings.keys.fingerprint()),
             ])
             .chain(named("input", found(&request.inputs)?))
             .chain(named("trusted file", found(&settings.trusted)?))

@@ -869,6 +869,7 @@ impl<'a> Scan<'a> {
             evaluation: self.evaluation.map(beside::digests).unwrap_or_default(),
             embedder: self.embedder.map(Installed::digests).unwrap_or_default(),
             allowlist,
+            encryption_keys: self.request.settings.keys.fingerprint(),
             outputs: run.outputs(self.dataset.files().iter().map(|file| &file.input))?,
         })
     }

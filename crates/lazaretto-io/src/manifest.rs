@@ -84,6 +84,10 @@ pub struct Manifest {
     /// The list of trusted and blocked sources, where one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowlist: Option<FileDigest>,
+    /// Name of the keys of encrypted input and of `quarantine/`, where there are any: the same for the same keys,
+    /// which cannot be found out from it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub encryption_keys: String,
     /// Every file of the run folder but those in [`UNLISTED`], sorted by path.
     pub outputs: Vec<FileDigest>,
 }

@@ -464,6 +464,7 @@ pub(crate) mod tests {
             evaluation: Vec::new(),
             embedder: Vec::new(),
             allowlist: None,
+            encryption_keys: String::new(),
             outputs: run.outputs([]).unwrap(),
         }
     }
