@@ -31,7 +31,7 @@ pub(crate) fn executable() -> PathBuf {
     let path = folder.join(format!("lazaretto{}", std::env::consts::EXE_SUFFIX));
     assert!(
         path.exists(),
-        "`{}` is not built; run `cargo test --release --workspace`, which builds it",
+        "`{}` is not built; run `cargo test --release`, which builds it",
         path.display()
     );
     path
