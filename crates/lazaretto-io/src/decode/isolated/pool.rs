@@ -17,6 +17,7 @@ use super::{Isolation, STRANGE, wire};
 use crate::dataset::OpenOptions;
 use crate::decode::RawBatches;
 use crate::decode::job::{Answer, FilePath, Job, ReadJob};
+use crate::decode::text::most_unpacked;
 use crate::discover::InputFile;
 use crate::encryption::SentKeys;
 use crate::error::IoError;
@@ -55,6 +56,7 @@ impl Pool {
             headers: options.headers,
             readable: readable(files).into_iter().map(FilePath).collect(),
             scratch: options.scratch.as_path().into(),
+            scratch_bytes: files.iter().map(most_unpacked).max().unwrap_or(0),
             keys: options.keys.inputs.as_ref().map(SentKeys::from),
         };
         let mut pool = Self {

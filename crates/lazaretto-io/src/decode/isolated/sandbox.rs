@@ -3,7 +3,7 @@
 //! | part | what it takes away | where |
 //! |---|---|---|
 //! | resource limits | memory beyond the limit, endless loops, large files, core dumps | Unix |
-//! | Landlock | every file but the input (to read) and the scratch folder (to write) | Linux with Landlock |
+//! | Landlock | every file but the input (to read) and, where something is to be unpacked, the scratch folder (to write) | Linux with Landlock |
 //! | seccomp | sockets, other programs, other processes: every system call that decoding does not need | Linux on x86-64 and Arm |
 //!
 //! What the kernel does not have is left out, told in [`SandboxLevel`], and refused when it is
@@ -61,6 +61,8 @@ pub(super) struct Hello {
     pub(super) readable: Vec<FilePath>,
     /// The folder it may write to.
     pub(super) scratch: FilePath,
+    /// Bytes that it may write to a file there; without any it cannot write at all.
+    pub(super) scratch_bytes: u64,
     /// Keys of encrypted files.
     pub(super) keys: Option<SentKeys>,
 }
@@ -114,25 +116,23 @@ pub(super) fn enter(hello: &Hello) -> SandboxLevel {
     let files = restrict_files(hello);
     let system_calls = restrict_calls();
     SandboxLevel {
-        resources: limit_resources(&hello.limits),
+        resources: limit_resources(hello),
         files,
         system_calls,
     }
 }
 
 #[cfg(unix)]
-fn limit_resources(limits: &DecoderLimits) -> bool {
+fn limit_resources(hello: &Hello) -> bool {
     use rlimit::{Resource, setrlimit};
     /// Code, stack and what the libraries reserve without using it.
     const RESERVED: u64 = 1 << 30;
-    /// Unpacking is limited by the size of what is unpacked; this is for what goes wrong there.
-    const LARGEST_FILE: u64 = 1 << 42;
-    let address_space = limits.memory.saturating_add(RESERVED);
+    let address_space = hello.limits.memory.saturating_add(RESERVED);
     [
         (Resource::AS, address_space),
         #[cfg(target_os = "linux")]
-        (Resource::DATA, limits.memory),
-        (Resource::FSIZE, LARGEST_FILE),
+        (Resource::DATA, hello.limits.memory),
+        (Resource::FSIZE, hello.scratch_bytes),
         (Resource::CORE, 0),
         (Resource::NOFILE, 64),
     ]
@@ -141,7 +141,7 @@ fn limit_resources(limits: &DecoderLimits) -> bool {
 }
 
 #[cfg(not(unix))]
-fn limit_resources(_: &DecoderLimits) -> bool {
+fn limit_resources(_: &Hello) -> bool {
     false
 }
 
@@ -154,15 +154,13 @@ fn restrict_files(hello: &Hello) -> bool {
     // The first version covers reading and writing; later ones add rights that are then missing.
     let abi = ABI::V5;
     let readable: Vec<&PathBuf> = hello.readable.iter().map(|path| &path.0).collect();
+    let writable = (hello.scratch_bytes > 0).then_some(&hello.scratch.0);
     let restrict = || {
         Ruleset::default()
             .handle_access(AccessFs::from_all(abi))?
             .create()?
             .add_rules(path_beneath_rules(readable, AccessFs::from_read(abi)))?
-            .add_rules(path_beneath_rules(
-                [&hello.scratch.0],
-                AccessFs::from_all(abi),
-            ))?
+            .add_rules(path_beneath_rules(writable, AccessFs::from_all(abi)))?
             .restrict_self()
     };
     let outcome: Result<_, landlock::RulesetError> = restrict();

@@ -272,6 +272,17 @@ fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+/// Bytes that `input` may unpack to; none when it is not compressed.
+pub(crate) fn most_unpacked(input: &InputFile) -> u64 {
+    match input.compression {
+        Compression::None => 0,
+        _ => input
+            .bytes
+            .saturating_mul(MAX_EXPANSION)
+            .max(SMALL_EXPANSION),
+    }
+}
+
 fn uncompressed_copy(
     input: &InputFile,
     scratch: &Path,
@@ -289,10 +300,7 @@ fn uncompressed_copy(
         path: scratch.join(format!("{name}.text")),
         scratch: true,
     };
-    let most = input
-        .bytes
-        .saturating_mul(MAX_EXPANSION)
-        .max(SMALL_EXPANSION);
+    let most = most_unpacked(input);
     decoders.unpack(&input.path, &data.path, input.compression, most)?;
     Ok(data)
 }
