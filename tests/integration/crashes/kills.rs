@@ -1,16 +1,19 @@
 //! SIGKILL at random moments.
 
+use std::ops::Range;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-use std::process::{Command, Stdio};
 
 use super::{EXIT, Reviews, assert_nothing_half_done, drawn, folder, in_parallel, reviews};
 
 /// Kills, at least.
 const KILLS: usize = 200;
-/// Runs that are killed, most of them more than once.
-const RUNS: u64 = 125;
+/// Runs of a round, most of which are killed more than once. How long a run takes depends on what else the machine does, so
+/// rounds go on until there are enough kills.
+const RUNS: u64 = 40;
+/// Rounds at most.
+const ROUNDS: u64 = 20;
 /// Times that a run is killed again after it was resumed, at most.
 const AGAIN: u64 = 3;
 
@@ -32,9 +35,22 @@ fn killed(mut command: Command, usual: Duration, seed: u64) -> bool {
 #[test]
 fn a_run_that_is_killed_at_any_moment_is_gone_on_with() {
     let reviews = reviews();
-    let usual = usual(reviews);
     let (kills, resumed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let cases: Vec<u64> = (0..RUNS).collect();
+    let enough =
+        || kills.load(Ordering::Relaxed) >= KILLS && resumed.load(Ordering::Relaxed) >= KILLS / 10;
+    let rounds = (0..ROUNDS).take_while(|_| !enough());
+    for round in rounds {
+        kill_runs(reviews, round * RUNS..(round + 1) * RUNS, &kills, &resumed);
+    }
+    let (kills, resumed) = (kills.into_inner(), resumed.into_inner());
+    println!("{kills} kills, {resumed} runs were gone on with");
+    assert!(kills >= KILLS, "{kills} kills");
+    assert!(resumed >= KILLS / 10, "{resumed} runs were gone on with");
+}
+
+fn kill_runs(reviews: &Reviews, cases: Range<u64>, kills: &AtomicUsize, resumed: &AtomicUsize) {
+    let usual = usual(reviews);
+    let cases: Vec<u64> = cases.collect();
     in_parallel(&cases, |&case| {
         let folder = folder();
         let out = folder.path().join("run");
@@ -53,13 +69,6 @@ fn a_run_that_is_killed_at_any_moment_is_gone_on_with() {
         let said = reviews.resumed(&out, &format!("case {case}")).stderr;
         resumed.fetch_add(usize::from(said.contains("resuming: ")), Ordering::Relaxed);
     });
-    let (kills, resumed) = (kills.into_inner(), resumed.into_inner());
-    println!(
-        "{kills} kills, {resumed} of {} runs were gone on with",
-        cases.len()
-    );
-    assert!(kills >= KILLS, "{kills} kills");
-    assert!(resumed >= KILLS / 10, "{resumed} runs were gone on with");
 }
 
 /// How long a run takes here, three at a time.
