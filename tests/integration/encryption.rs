@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{IntervalMonthDayNanoArray, RecordBatch};
 use arrow::compute::concat_batches;
+use arrow::datatypes::IntervalMonthDayNano;
 use lazaretto_testkit::ReviewSet;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -16,7 +17,7 @@ use parquet::encryption::encrypt::FileEncryptionProperties;
 use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
 
-use crate::data::{Dataset, clean_reviews, columns, encode, poisoned_reviews};
+use crate::data::{Dataset, clean_reviews, columns, encode, poisoned_reviews, table};
 use crate::harness::{Outcome, RunFolder, command, files_below, texts};
 
 const QUARANTINE_KEY: &str = "LAZARETTO_QUARANTINE_KEY";
@@ -382,4 +383,61 @@ fn whoever_resumes_has_the_keys_of_the_run() {
     let other = again(OTHER).exits(2).says(&["the keys of encrypted files"]);
     assert!(!other.stderr.contains("2b2b"), "{}", other.stderr);
     assert_eq!(fs::read(run.path("manifest.json")).unwrap(), before);
+}
+
+#[test]
+fn what_can_be_guessed_from_is_not_written_beside_what_is_encrypted() {
+    let reviews = reviews().to_record_batch().unwrap();
+    let keys = FileEncryptionProperties::builder(KEY_BYTES.to_vec())
+        .build()
+        .unwrap();
+    let properties = WriterProperties::builder()
+        .set_bloom_filter_enabled(true)
+        .set_max_row_group_row_count(Some(700))
+        .with_file_encryption_properties(keys)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), reviews.schema(), Some(properties)).unwrap();
+    writer.write(&reviews).unwrap();
+    let data = Dataset::of("reviews.parquet", &writer.into_inner().unwrap());
+    let scanned = scan(&data.path(), &[(INPUT_KEY, KEY)], &[]);
+    let run = scanned.exits(1);
+    for folder in ["clean", "quarantine"] {
+        let keys = FileDecryptionProperties::builder(KEY_BYTES.to_vec());
+        let options =
+            ArrowReaderOptions::new().with_file_decryption_properties(keys.build().unwrap());
+        let file = fs::File::open(&files_below(&run.path(folder))[0]).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap();
+        for group in reader.metadata().row_groups() {
+            for column in group.columns() {
+                assert_eq!(
+                    column.bloom_filter_offset(),
+                    None,
+                    "{folder}: a filter in clear"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn columns_that_cannot_be_encrypted_are_told_before_the_scan() {
+    let months = IntervalMonthDayNanoArray::from_iter_values(
+        (0..40).map(|row| IntervalMonthDayNano::new(row, 0, 0)),
+    );
+    let odd = table(vec![("months", Arc::new(months))]);
+    let data = Dataset::of("odd.arrow", &encode("odd.arrow", &odd));
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("run");
+    let run = |variables: &[(&str, &str)], flags: &[&str]| {
+        let mut command = with(command(), variables);
+        command
+            .arg("scan")
+            .arg(data.path())
+            .args(["--only", "exact-duplicates", "--out"]);
+        Outcome::of(&command.arg(&out).args(flags).output().unwrap())
+    };
+    run(&[(QUARANTINE_KEY, KEY)], &["--encrypt-quarantine"])
+        .exits(2)
+        .says(&["`odd.arrow`", "encrypted as Parquet"]);
+    run(&[], &[]).exits(0);
 }

@@ -17,6 +17,7 @@ use parquet::encryption::encrypt::FileEncryptionProperties;
 use parquet::errors::ParquetError;
 use parquet::file::column_crypto_metadata::ColumnCryptoMetaData;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::schema::types::SchemaDescriptor;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -104,9 +105,9 @@ impl InputKeys {
     ) -> Result<Arc<FileEncryptionProperties>, ParquetError> {
         let mut builder = FileEncryptionProperties::builder(self.footer.bytes())
             .with_plaintext_footer(like.plaintext_footer);
-        for (column, metadata) in &like.columns {
-            let key = self.columns.get(column).ok_or_else(|| {
-                ParquetError::General(format!("no key for the encrypted column `{column}`"))
+        for (known_as, column, metadata) in &like.columns {
+            let key = self.columns.get(known_as).ok_or_else(|| {
+                ParquetError::General(format!("no key for the encrypted column `{known_as}`"))
             })?;
             builder = match metadata {
                 Some(metadata) => {
@@ -239,9 +240,9 @@ impl EncryptionKeys {
 pub(crate) struct FileEncryption {
     /// Whether its footer can be read by everybody.
     plaintext_footer: bool,
-    /// Columns with keys of their own, and what their writer noted about the keys; all others are then not
-    /// encrypted. When empty, the key of the footer is for all columns.
-    columns: Vec<(String, Option<Vec<u8>>)>,
+    /// Columns with keys of their own: by which name the key is known, the name here, and what the writer noted about
+    /// the key. All others are then not encrypted. When empty, the key of the footer is for all columns.
+    columns: Vec<(String, String, Option<Vec<u8>>)>,
 }
 
 impl FileEncryption {
@@ -256,15 +257,15 @@ impl FileEncryption {
             .iter()
             .flat_map(RowGroupMetaData::columns);
         let mut under_footer_key = 0;
-        let mut own: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+        let mut own: Vec<(String, String, Option<Vec<u8>>)> = Vec::new();
         for column in columns {
             match column.crypto_metadata() {
                 None => {}
                 Some(ColumnCryptoMetaData::ENCRYPTION_WITH_FOOTER_KEY) => under_footer_key += 1,
                 Some(ColumnCryptoMetaData::ENCRYPTION_WITH_COLUMN_KEY(key)) => {
                     let name = key.path_in_schema.join(".");
-                    if !own.iter().any(|(known, _)| *known == name) {
-                        own.push((name, key.key_metadata.clone()));
+                    if !own.iter().any(|(known, ..)| *known == name) {
+                        own.push((name.clone(), name, key.key_metadata.clone()));
                     }
                 }
             }
@@ -280,6 +281,20 @@ impl FileEncryption {
             plaintext_footer,
             columns: own,
         }))
+    }
+}
+
+impl FileEncryption {
+    /// The same for a file whose columns are those of `from`, in order, under the names of `to`.
+    pub(crate) fn renamed(&self, from: &SchemaDescriptor, to: &SchemaDescriptor) -> Self {
+        let mut renamed = self.clone();
+        for (_, name, _) in &mut renamed.columns {
+            let mut columns = from.columns().iter().zip(to.columns());
+            if let Some((_, new)) = columns.find(|(old, _)| old.path().string() == *name) {
+                *name = new.path().string();
+            }
+        }
+        renamed
     }
 }
 

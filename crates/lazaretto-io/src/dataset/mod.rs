@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
-use parquet::arrow::ArrowSchemaConverter;
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
 use rayon::prelude::*;
 
 use self::assembly::{Assembly, Source};
@@ -357,9 +358,27 @@ impl Dataset {
 
 /// Arrow IPC knows no encryption, so that what is held back of it is written as Parquet.
 fn check_encryptable(schema: &Schema) -> Result<(), String> {
-    let converted = ArrowSchemaConverter::new().convert(schema);
-    converted.map(drop).map_err(|error| {
-        format!("`quarantine/` is encrypted as Parquet, which cannot hold its columns ({error})")
+    // The writer refuses more than its schema does, and that would be at the end of a run.
+    guard(|| {
+        let nullable = |field: &FieldRef| field.as_ref().clone().with_nullable(true);
+        let schema = Arc::new(Schema::new(
+            schema.fields().iter().map(nullable).collect::<Vec<_>>(),
+        ));
+        let fields = schema.fields().iter();
+        let nulls = fields.map(|field| new_null_array(field.data_type(), 1));
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        RecordBatch::try_new_with_options(Arc::clone(&schema), nulls.collect(), &options)
+            .map_err(ParquetError::from)
+            .and_then(|batch| {
+                let mut writer = ArrowWriter::try_new(std::io::sink(), schema, None)?;
+                writer.write(&batch)?;
+                writer.close()
+            })
+            .map(drop)
+            .map_err(|error| error.to_string())
+    })
+    .map_err(|reason| {
+        format!("`quarantine/` is encrypted as Parquet, which cannot hold its columns ({reason})")
     })
 }
 

@@ -1,5 +1,7 @@
 //! Splits Parquet: row group by row group, the columns of each on all threads.
 
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
 use arrow::compute::filter;
 use arrow::datatypes::SchemaRef;
@@ -7,6 +9,7 @@ use lazaretto_core::Verdict;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowWriterOptions};
 use parquet::basic::Encoding;
+use parquet::encryption::encrypt::FileEncryptionProperties;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
@@ -235,13 +238,15 @@ fn same_options(
         _ => own.clone(),
     };
     let pairs = metadata.file_metadata().key_value_metadata().cloned();
-    let mut properties = properties(metadata, &descriptor).set_key_value_metadata(pairs);
+    // What was encrypted must not end up on a disk in clear.
+    let encryption = match (input.encryption(), &keys.inputs) {
+        (Some(like), Some(keys)) => Some(keys.encryption(&like.renamed(own, &descriptor))?),
+        _ => None,
+    };
+    let mut properties =
+        properties(metadata, &descriptor, encryption).set_key_value_metadata(pairs);
     if let Some(group) = metadata.row_groups().first() {
         properties = properties.set_sorting_columns(group.sorting_columns().cloned());
-    }
-    // What was encrypted must not end up on a disk in clear.
-    if let (Some(like), Some(keys)) = (input.encryption(), &keys.inputs) {
-        properties = properties.with_file_encryption_properties(keys.encryption(like)?);
     }
     let options = ArrowWriterOptions::new()
         .with_properties(properties.build())
@@ -266,10 +271,8 @@ fn quarantine_options(
     let descriptor = ArrowSchemaConverter::new()
         .convert(input.schema())
         .unwrap_or_else(|_| metadata.file_metadata().schema_descr().clone());
-    let mut properties = properties(metadata, &descriptor).set_key_value_metadata(pairs);
-    if let Some(encryption) = keys.quarantine_encryption(input.encryption())? {
-        properties = properties.with_file_encryption_properties(encryption);
-    }
+    let encryption = keys.quarantine_encryption(input.encryption())?;
+    let properties = properties(metadata, &descriptor, encryption).set_key_value_metadata(pairs);
     let options = ArrowWriterOptions::new().with_properties(properties.build());
     Ok((schema, options))
 }
@@ -293,6 +296,7 @@ fn same_layout(left: &SchemaDescriptor, right: &SchemaDescriptor) -> bool {
 fn properties(
     metadata: &ParquetMetaData,
     descriptor: &SchemaDescriptor,
+    encryption: Option<Arc<FileEncryptionProperties>>,
 ) -> WriterPropertiesBuilder {
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("lazaretto {}", env!("CARGO_PKG_VERSION")))
@@ -300,6 +304,11 @@ fn properties(
         .set_compression(parquet::basic::Compression::ZSTD(
             parquet::basic::ZstdLevel::default(),
         ));
+    // The `parquet` crate writes Bloom filters in clear, from which values can be guessed.
+    let in_clear = encryption.is_none();
+    if let Some(encryption) = encryption {
+        builder = builder.with_file_encryption_properties(encryption);
+    }
     let Some(group) = metadata.row_groups().first() else {
         return builder;
     };
@@ -309,7 +318,10 @@ fn properties(
         builder = builder
             .set_column_compression(path.clone(), column.compression())
             .set_column_dictionary_enabled(path.clone(), dictionary)
-            .set_column_bloom_filter_enabled(path.clone(), column.bloom_filter_offset().is_some());
+            .set_column_bloom_filter_enabled(
+                path.clone(),
+                in_clear && column.bloom_filter_offset().is_some(),
+            );
         let fallback = column.encodings().find(|encoding| {
             matches!(
                 encoding,

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use parquet::basic::Type;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 
 use super::believable;
 use super::limits::{HeaderLimits, bytes};
@@ -66,9 +67,11 @@ impl ChunkChecks {
             let known = self.pages().get(&(group, leaf)).cloned();
             let problem = known.unwrap_or_else(|| {
                 let chunk = row_group.column(leaf);
+                let index = metadata.offset_index().and_then(|groups| groups.get(group));
+                let index = index.and_then(|columns| columns.get(leaf));
                 let values = u64::try_from(chunk.num_values()).unwrap_or(0);
                 let problem = believable("values", values, self.file_bytes, limits)
-                    .and_then(|()| walk(file, chunk, rows, limits))
+                    .and_then(|()| walk(file, chunk, index, rows, limits))
                     .err();
                 let problem = problem.map(|problem| of_column(chunk, &problem));
                 self.pages().insert((group, leaf), problem.clone());
@@ -152,7 +155,12 @@ fn place(chunk: &ColumnChunkMetaData, rows: i64, file_bytes: u64) -> Result<Rang
             "bytes {start} to {end} lie outside of the file, which has {file_bytes}"
         ));
     }
-    if chunk.column_descr().max_rep_level() == 0 && chunk.num_values() > rows {
+    // Whoever decodes goes by the rows: values that the footer does not speak of would not be looked at.
+    let fits = match chunk.column_descr().max_rep_level() {
+        0 => chunk.num_values() == rows,
+        _ => chunk.num_values() >= rows,
+    };
+    if !fits {
         return Err(format!("it promises {values} values in {rows} rows"));
     }
     Ok(start..end)
@@ -162,10 +170,11 @@ fn place(chunk: &ColumnChunkMetaData, rows: i64, file_bytes: u64) -> Result<Rang
 fn walk(
     file: &mut File,
     chunk: &ColumnChunkMetaData,
+    index: Option<&OffsetIndexMetaData>,
     rows: u64,
     limits: &HeaderLimits,
 ) -> Result<(), String> {
-    // Encrypted headers tell nothing; what lies behind them was made by somebody with the key.
+    // Encrypted headers and indices tell nothing; they were made by somebody with the key.
     if chunk.crypto_metadata().is_some() {
         return Ok(());
     }
@@ -173,7 +182,10 @@ fn walk(
     let end = position + length;
     let promised = u64::try_from(chunk.num_values()).unwrap_or(0);
     let mut seen = Seen::default();
-    while seen.values < promised && position < end {
+    let mut data_pages = Vec::new();
+    // A repeated value may go on in the next page, so that decoders look at it.
+    let repeated = chunk.column_descr().max_rep_level() > 0;
+    while position < end && (repeated || seen.values < promised) {
         let (header, header_bytes) = header_at(file, position..end)
             .map_err(|problem| format!("{problem} at byte {position}"))?;
         let start = position + header_bytes;
@@ -188,9 +200,39 @@ fn walk(
         }
         seen.add(&header, chunk, promised, rows)
             .map_err(|problem| format!("the page at byte {position} {problem}"))?;
-        position = start + header.stored;
+        let next = start + header.stored;
+        if header.kind == PageKind::Data {
+            data_pages.push((position, next - position));
+        }
+        position = next;
+    }
+    if let Some(index) = index {
+        check_index(index, &data_pages, rows)?;
     }
     at_once(chunk, &seen, rows, limits)
+}
+
+/// Decoders go where an offset index says, so it must say what is there.
+fn check_index(
+    index: &OffsetIndexMetaData,
+    data_pages: &[(u64, u64)],
+    rows: u64,
+) -> Result<(), String> {
+    let locations = index.page_locations();
+    let listed = locations.iter().map(|page| {
+        let bytes = u64::try_from(page.compressed_page_size);
+        Some((u64::try_from(page.offset).ok()?, bytes.ok()?))
+    });
+    let firsts: Vec<i64> = locations.iter().map(|page| page.first_row_index).collect();
+    let in_order = firsts.first().is_none_or(|&first| first == 0)
+        && firsts.is_sorted()
+        && firsts
+            .last()
+            .is_none_or(|&last| u64::try_from(last).is_ok_and(|last| last <= rows));
+    if in_order && listed.eq(data_pages.iter().map(|&page| Some(page))) {
+        return Ok(());
+    }
+    Err("its offset index does not list its pages".to_owned())
 }
 
 /// The header of the page at the start of `range`, and its length.
@@ -258,7 +300,9 @@ impl Seen {
                         promised - self.values
                     ));
                 }
-                if page.rows.unwrap_or(0) > rows || page.nulls.unwrap_or(0) > page.values {
+                // The first layout tells nulls in statistics alone, which decoders do not read.
+                let nulls = page.nulls.filter(|_| page.rows.is_some()).unwrap_or(0);
+                if page.rows.unwrap_or(0) > rows || nulls > page.values {
                     return Err("promises more rows or nulls than there can be".to_owned());
                 }
                 self.values += page.values;
@@ -324,6 +368,7 @@ fn at_once(
 
 #[cfg(test)]
 mod tests {
+    use parquet::file::page_index::offset_index::PageLocation;
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
@@ -454,10 +499,10 @@ mod tests {
                 |chunk, _| chunk.set_file_path("elsewhere".to_owned()),
                 &["in another file"],
             ),
-            // A page then has more values than are left of those promised.
+            // Decoders go by the rows, and would read pages that nobody looked at.
             (
-                |chunk, _| chunk.set_num_values(45),
-                &["promises 30 values, of which its row group has 15"],
+                |chunk, _| chunk.set_num_values(0),
+                &["promises 0 values in 200 rows"],
             ),
             (
                 |chunk, at| chunk.set_dictionary_page_offset(Some(at)),
@@ -486,6 +531,40 @@ mod tests {
             for words in expected {
                 assert!(problems[0].contains(words), "{words} not in {problems:?}");
             }
+        }
+    }
+
+    #[test]
+    fn an_offset_index_lists_what_is_there() {
+        let index = |pages: &[(i64, i32, i64)]| OffsetIndexMetaData {
+            page_locations: pages
+                .iter()
+                .map(
+                    |&(offset, compressed_page_size, first_row_index)| PageLocation {
+                        offset,
+                        compressed_page_size,
+                        first_row_index,
+                    },
+                )
+                .collect(),
+            unencoded_byte_array_data_bytes: None,
+        };
+        let there = [(4, 100), (104, 50)];
+        let good = index(&[(4, 100, 0), (104, 50, 70)]);
+        check_index(&good, &there, 100).unwrap();
+        for lie in [
+            &[(4, 100, 0)][..],
+            &[],
+            // One page again and again, bytes of another column, rows in another order or that are not there.
+            &[(4, 100, 0), (4, 100, 70)],
+            &[(4, 100, 0), (104, 50, 70), (104, 50, 90)],
+            &[(4, 100, 0), (904, 50, 70)],
+            &[(4, 100, 0), (104, 51, 70)],
+            &[(4, 100, 1), (104, 50, 70)],
+            &[(4, 100, 0), (104, 50, 101)],
+            &[(-4, 100, 0), (104, 50, 70)],
+        ] {
+            check_index(&index(lie), &there, 100).unwrap_err();
         }
     }
 }

@@ -44,6 +44,9 @@ pub(super) enum Malformed {
     Wrong(&'static str),
 }
 
+/// A field that has a type other than the format's.
+const OTHER_TYPE: Malformed = Malformed::Wrong("a page header with a field of another type");
+
 /// Structures that are passed over may lie this deep in each other; statistics lie one deep.
 const MAX_DEPTH: usize = 8;
 
@@ -52,13 +55,22 @@ pub(super) fn read(bytes: &[u8]) -> Result<(PageHeader, usize), Malformed> {
     let mut thrift = Compact { bytes, position: 0 };
     let mut sizes = [None; 2];
     let mut kind = None;
-    let mut body = Body::default();
+    let mut bodies: [Option<Body>; 3] = Default::default();
     thrift.fields(|thrift, field| {
         match field {
-            (1, Type::Integer) => kind = Some(thrift.integer()?),
+            (1, Type::Integer) => kind = Some(thrift.enumeration()?),
             (2, Type::Integer) => sizes[0] = Some(thrift.count("uncompressed size")?),
             (3, Type::Integer) => sizes[1] = Some(thrift.count("compressed size")?),
-            (id @ (5 | 7 | 8), Type::Struct) => body = Body::read(thrift, id)?,
+            (id @ (5 | 7 | 8), Type::Struct) => {
+                let known = &mut bodies[usize::from(id > 5) + usize::from(id > 7)];
+                if known.is_some() {
+                    return Err(Malformed::Wrong("a page header that says a thing twice"));
+                }
+                *known = Some(Body::read(thrift, id)?);
+            }
+            (4, other @ Type::Integer) | (6, other @ Type::Struct) => thrift.skip(other, 0)?,
+            // Others read a field of this number as what it should be, and something else from there on.
+            (1..=8, _) => return Err(OTHER_TYPE),
             (_, other) => thrift.skip(other, 0)?,
         }
         Ok(())
@@ -66,20 +78,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<(PageHeader, usize), Malformed> {
     let ([Some(unpacked), Some(stored)], Some(kind)) = (sizes, kind) else {
         return Err(Malformed::Wrong("a page header without its sizes"));
     };
-    let kind = match kind {
-        0 | 3 => PageKind::Data,
-        2 => PageKind::Dictionary,
-        _ => PageKind::Other,
+    let [first, dictionary, second] = bodies;
+    let (kind, body) = match kind {
+        0 => (PageKind::Data, first),
+        3 => (PageKind::Data, second),
+        2 => (PageKind::Dictionary, dictionary),
+        _ => (PageKind::Other, None),
     };
-    let expected: &[i16] = match kind {
-        PageKind::Data => &[5, 8],
-        PageKind::Dictionary => &[7],
-        PageKind::Other => &[0, 5, 7, 8],
-    };
-    let (Some(values), true) = (
-        body.values.or((kind == PageKind::Other).then_some(0)),
-        expected.contains(&body.field),
-    ) else {
+    let body = body.unwrap_or_default();
+    let Some(values) = body.values.or((kind == PageKind::Other).then_some(0)) else {
         return Err(Malformed::Wrong(
             "a page header without its number of values",
         ));
@@ -100,7 +107,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<(PageHeader, usize), Malformed> {
 /// The part of a header that depends on the kind of the page.
 #[derive(Default)]
 struct Body {
-    field: i16,
     values: Option<u64>,
     nulls: Option<u64>,
     rows: Option<u64>,
@@ -110,11 +116,13 @@ struct Body {
 
 impl Body {
     fn read(thrift: &mut Compact<'_>, field: i16) -> Result<Self, Malformed> {
-        let mut body = Self {
-            field,
-            ..Self::default()
-        };
+        let mut body = Self::default();
         let second = field == 8;
+        let last = match field {
+            5 => 5,
+            7 => 3,
+            _ => 8,
+        };
         thrift.fields(|thrift, inner| {
             match inner {
                 (1, Type::Integer) => body.values = Some(thrift.count("number of values")?),
@@ -128,9 +136,15 @@ impl Body {
                 }
                 (id, Type::Integer) if id == if second { 4 } else { 2 } => {
                     // PLAIN_DICTIONARY and RLE_DICTIONARY.
-                    body.indices = [2, 8].contains(&thrift.integer()?);
+                    body.indices = [2, 8].contains(&thrift.enumeration()?);
                 }
                 (5, Type::Struct) if field == 5 => body.nulls = null_count(thrift)?,
+                (3 | 4, other @ Type::Integer) if field == 5 => thrift.skip(other, 0)?,
+                (3, other @ Type::Boolean) if field == 7 => thrift.skip(other, 0)?,
+                (7, other @ Type::Boolean) | (8, other @ Type::Struct) if second => {
+                    thrift.skip(other, 0)?;
+                }
+                (id, _) if (1..=last).contains(&id) => return Err(OTHER_TYPE),
                 (_, other) => thrift.skip(other, 0)?,
             }
             Ok(())
@@ -206,6 +220,12 @@ impl Compact<'_> {
         }
         self.position += bytes as usize;
         Ok(())
+    }
+
+    /// A number that stands for a word.
+    fn enumeration(&mut self) -> Result<i32, Malformed> {
+        i32::try_from(self.integer()?)
+            .map_err(|_| Malformed::Wrong("a page header with a number out of range"))
     }
 
     fn varint(&mut self) -> Result<u64, Malformed> {
@@ -383,6 +403,37 @@ mod tests {
         integer(1, 0, &mut body);
         let (found, _) = read(&header(2, (16, 16), 7, &body)).unwrap();
         assert_eq!((found.kind, found.values), (PageKind::Dictionary, 4));
+    }
+
+    #[test]
+    fn headers_that_others_would_read_otherwise_are_refused() {
+        let mut body = Vec::new();
+        integer(1, 300, &mut body);
+        read(&header(0, (90, 70), 5, &body)).unwrap();
+        // Kinds are cut to 32 bits elsewhere: this is a data page there.
+        for kind in [1 << 32, 2 | 1 << 32, -(1 << 40)] {
+            let wrong = read(&header(kind, (90, 70), 5, &body)).unwrap_err();
+            assert!(matches!(wrong, Malformed::Wrong(_)), "{kind}");
+        }
+        // The number of values of one kind in a page of another.
+        read(&header(3, (90, 70), 5, &body)).unwrap_err();
+        read(&header(0, (90, 70), 8, &body)).unwrap_err();
+        // A second one of the same kind.
+        let mut twice = header(0, (90, 70), 5, &body);
+        twice.pop();
+        twice.extend([0x0c, 0x0a]);
+        twice.extend_from_slice(&body);
+        twice.extend([0, 0]);
+        assert_eq!(
+            read(&twice),
+            Err(Malformed::Wrong("a page header that says a thing twice"))
+        );
+        // Bytes where a number should be.
+        assert_eq!(read(&[0x18, 0]), Err(OTHER_TYPE));
+        let mut strange = Vec::new();
+        integer(1, 300, &mut strange);
+        strange.extend([0x18, 0]);
+        assert_eq!(read(&header(0, (90, 70), 5, &strange)), Err(OTHER_TYPE));
     }
 
     #[test]
