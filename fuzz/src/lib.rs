@@ -4,7 +4,7 @@
 //! an abort, a hang or a lack of memory, which libFuzzer and the test over the corpus take for a
 //! finding. One thing is accepted: a panic of a *foreign* decoder (Arrow, Parquet, their codecs)
 //! where the product would catch it and call the file unreadable. A panic of our own code is a
-//! finding also there; [`panics`] tells them apart.
+//! finding also there; `panics` tells them apart.
 //!
 //! Decoding is done in this process, without the limits that decoders of a scan shut themselves
 //! into. Absent on purpose: the detectors, which see batches that decoded.
