@@ -107,60 +107,80 @@ fn models(files: &[ModelDigest]) -> impl Iterator<Item = Fact> {
     files.map(|file| (file.path.clone(), file.sha256.clone()))
 }
 
-/// What a manifest says about a run.
-fn identity_of(manifest: &Manifest) -> Identity {
-    Identity::new(
-        version(&manifest.tool_version, manifest.canonical_encoding)
-            .into_iter()
-            .chain([
-                fact("pipeline", &manifest.pipeline),
-                fact(
-                    "a setting that can change verdicts",
-                    &manifest.settings_hash,
-                ),
-                fact("the keys of encrypted files", &manifest.encryption_keys),
-            ])
-            .chain(named("input", digests(&manifest.inputs)))
-            .chain(named("trusted file", digests(&manifest.trusted)))
-            .chain(named("evaluation file", digests(&manifest.evaluation)))
-            .chain(named("embedder file", models(&manifest.embedder)))
-            .chain(named(
-                "list of sources",
-                manifest.allowlist.iter().map(digest),
-            )),
-    )
+/// What is told of a run by its manifest, and of a request before its files are open.
+struct Outline {
+    version: [Fact; 2],
+    pipeline: String,
+    settings: String,
+    keys: String,
+    inputs: Vec<Fact>,
+    trusted: Vec<Fact>,
+    evaluation: Vec<Fact>,
+    embedder: Vec<Fact>,
+    list: Option<Fact>,
 }
 
-/// The same of a request.
-fn identity_asked(request: &ScanRequest, model: Option<&Model>) -> Result<Identity, EngineError> {
-    let settings = &request.settings;
-    let found = |inputs: &[String]| -> Result<Vec<Fact>, IoError> {
-        if inputs.is_empty() {
-            return Ok(Vec::new());
+impl Outline {
+    /// What a manifest says about a run.
+    fn written(manifest: &Manifest) -> Self {
+        Self {
+            version: version(&manifest.tool_version, manifest.canonical_encoding),
+            pipeline: manifest.pipeline.clone(),
+            settings: manifest.settings_hash.clone(),
+            keys: manifest.encryption_keys.clone(),
+            inputs: digests(&manifest.inputs).collect(),
+            trusted: digests(&manifest.trusted).collect(),
+            evaluation: digests(&manifest.evaluation).collect(),
+            embedder: models(&manifest.embedder).collect(),
+            list: manifest.allowlist.as_ref().map(digest),
         }
-        let Discovery { files, .. } = discover(inputs)?;
-        let files = files.into_iter();
-        Ok(files
-            .map(|file| (file.relative, hex(&file.digest)))
-            .collect())
-    };
-    let list = provenance::load_list(request)?.map(|list| list.digest());
-    let models = model.into_iter().flat_map(|model| &model.files);
-    let models = models.map(|file| (file.name.clone(), file.sha256.clone()));
-    Ok(Identity::new(
-        version(env!("CARGO_PKG_VERSION"), canonical::VERSION)
-            .into_iter()
-            .chain([
-                fact("pipeline", &settings.pipeline),
-                fact("a setting that can change verdicts", settings.hash()),
-                fact("the keys of encrypted files", settings.keys.fingerprint()),
-            ])
-            .chain(named("input", found(&request.inputs)?))
-            .chain(named("trusted file", found(&settings.trusted)?))
-            .chain(named("evaluation file", found(&settings.evaluation)?))
-            .chain(named("embedder file", models))
-            .chain(named("list of sources", list.iter().map(digest))),
-    ))
+    }
+
+    /// The same of a request.
+    fn asked(request: &ScanRequest, model: Option<&Model>) -> Result<Self, EngineError> {
+        let settings = &request.settings;
+        let found = |inputs: &[String]| -> Result<Vec<Fact>, IoError> {
+            if inputs.is_empty() {
+                return Ok(Vec::new());
+            }
+            let Discovery { files, .. } = discover(inputs)?;
+            let files = files.into_iter();
+            Ok(files
+                .map(|file| (file.relative, hex(&file.digest)))
+                .collect())
+        };
+        let models = model.into_iter().flat_map(|model| &model.files);
+        Ok(Self {
+            version: version(env!("CARGO_PKG_VERSION"), canonical::VERSION),
+            pipeline: settings.pipeline.clone(),
+            settings: settings.hash(),
+            keys: settings.keys.fingerprint(),
+            inputs: found(&request.inputs)?,
+            trusted: found(&settings.trusted)?,
+            evaluation: found(&settings.evaluation)?,
+            embedder: models
+                .map(|file| (file.name.clone(), file.sha256.clone()))
+                .collect(),
+            list: provenance::load_list(request)?.map(|list| digest(&list.digest())),
+        })
+    }
+
+    fn identity(self) -> Identity {
+        Identity::new(
+            self.version
+                .into_iter()
+                .chain([
+                    fact("pipeline", self.pipeline),
+                    fact("a setting that can change verdicts", self.settings),
+                    fact("the keys of encrypted files", self.keys),
+                ])
+                .chain(named("input", self.inputs))
+                .chain(named("trusted file", self.trusted))
+                .chain(named("evaluation file", self.evaluation))
+                .chain(named("embedder file", self.embedder))
+                .chain(named("list of sources", self.list)),
+        )
+    }
 }
 
 /// What keeps a finished run from being the answer to a request.
@@ -170,8 +190,9 @@ fn differences(
     finished: &FinishedRun,
     report: &Report,
 ) -> Result<Vec<String>, EngineError> {
-    let asked = identity_asked(request, model)?;
-    let mut told = asked.differences(&identity_of(finished.manifest()));
+    let asked = Outline::asked(request, model)?.identity();
+    let written = Outline::written(finished.manifest()).identity();
+    let mut told = asked.differences(&written);
     let settings = &request.settings;
     if settings.budget != report.review.as_ref().map(|review| review.budget) {
         told.push("`budget` is not what it was".to_owned());

@@ -414,16 +414,21 @@ pub(crate) fn files_below(root: &Path) -> Result<Vec<(String, PathBuf)>, IoError
         .collect())
 }
 
+/// The error that walking below `root` ended with.
+fn unwalked(root: &Path, error: walkdir::Error) -> IoError {
+    IoError::Storage {
+        action: "read",
+        path: error.path().unwrap_or(root).to_owned(),
+        source: error.into(),
+    }
+}
+
 /// Everything below `root` that is no folder: relative path (`/` between components), path, and whether it is a
 /// regular file; sorted. Links are not followed.
 pub(crate) fn entries_below(root: &Path) -> Result<Vec<(String, PathBuf, bool)>, IoError> {
     let mut files = Vec::new();
     for entry in WalkDir::new(root) {
-        let entry = entry.map_err(|error| IoError::Storage {
-            action: "read",
-            path: error.path().unwrap_or(root).to_owned(),
-            source: error.into(),
-        })?;
+        let entry = entry.map_err(|error| unwalked(root, error))?;
         if entry.file_type().is_dir() {
             continue;
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
-use super::access;
+use super::{access, unwalked};
 use crate::error::IoError;
 
 /// Makes the content of a file, or the names in a folder, durable.
@@ -29,11 +29,7 @@ pub(super) fn sync_all(root: &Path, except: &Path) -> Result<(), IoError> {
         Ok(entry) if entry.path().starts_with(except) => None,
         other => Some(other),
     }) {
-        let entry = entry.map_err(|error| IoError::Storage {
-            action: "read",
-            path: error.path().unwrap_or(root).to_owned(),
-            source: error.into(),
-        })?;
+        let entry = entry.map_err(|error| unwalked(root, error))?;
         if entry.file_type().is_dir() {
             folders.push(entry.into_path());
         } else {

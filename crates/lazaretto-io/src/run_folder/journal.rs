@@ -173,20 +173,6 @@ impl Journal {
         SavedSections::open(&self.place(name), &self.identity).ok()?
     }
 
-    /// Forgets the checkpoint `name`.
-    ///
-    /// # Errors
-    /// [`IoError::Storage`] when the file system refuses.
-    pub fn forget(&self, name: &str) -> Result<(), IoError> {
-        let path = self.place(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(IoError::storage("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn place(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}{CHECKPOINT_SUFFIX}"))
     }

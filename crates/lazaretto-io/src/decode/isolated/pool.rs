@@ -173,13 +173,9 @@ fn watch(watched: &Weak<Watched>) {
 
 /// The folders that hold `files`, without those inside others.
 fn readable(files: &[InputFile]) -> BTreeSet<PathBuf> {
-    let mut folders = BTreeSet::new();
-    for file in files {
-        // A link is read where it leads to. What does not exist any more will say so when read.
-        let path = file.path.canonicalize();
-        let path = path.as_deref().unwrap_or(&file.path);
-        folders.extend(path.parent().map(Path::to_owned));
-    }
+    // Discovery has resolved all links.
+    let folders = files.iter().filter_map(|file| file.path.parent());
+    let mut folders: BTreeSet<PathBuf> = folders.map(Path::to_owned).collect();
     let all = folders.clone();
     folders.retain(|folder| {
         let mut above = folder.ancestors().skip(1);
